@@ -1,0 +1,23 @@
+"""${message}
+
+Runs alike on SQLite and PostgreSQL: batch operations for altered tables, no server-specific defaults. Add
+columns as nullable first, so that the release before this one can go on serving while the migration runs.
+
+Revision: ${up_revision}, after ${down_revision | comma,n}
+"""
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}

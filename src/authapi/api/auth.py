@@ -1,0 +1,115 @@
+"""Registration, login and the caller's own identity."""
+
+from fastapi import APIRouter, Request
+
+from authapi import errors
+from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
+from authapi.api.route import ApiRoute
+from authapi.rate_limit import limits
+from authapi.schemas.auth import LoginRequest, MeResponse, RegisterRequest, SessionResponse
+from authapi.schemas.envelope import ApiResponse, error_responses
+from authapi.services import login as login_service
+from authapi.services import registration
+from authapi.services.user_sessions import SessionTokens
+
+router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    summary="Make an account",
+    responses=error_responses(
+        errors.MalformedRequest,
+        errors.RegistrationClosed,
+        errors.EmailTaken,
+        errors.ValidationFailed,
+        errors.InvalidEmail,
+        errors.WeakPassword,
+        errors.TooManyRequests,
+        errors.HashingBusy,
+    ),
+)
+@limits.auth
+async def register(
+    request: Request, body: RegisterRequest, db: DbSession, runtime: RuntimeDep
+) -> ApiResponse[SessionResponse]:
+    """Make an account with the role `user` and log it in.
+
+    Passwords that are too short, too common or made of the e-mail or the name are refused, and each reason
+    is named. Spellings of one address (`User@Example.com`, `user@example.com`) are one account.
+    """
+    tokens = await registration.register(
+        db,
+        runtime,
+        email=body.email,
+        password=body.password.get_secret_value(),
+        full_name=body.full_name,
+        phone=body.phone,
+    )
+    return ApiResponse(message="Welcome. You are registered and logged in.", data=session_response(tokens))
+
+
+@router.post(
+    "/login",
+    summary="Log in",
+    responses=error_responses(
+        errors.MalformedRequest,
+        errors.InvalidCredentials,
+        errors.AccountDisabled,
+        errors.ValidationFailed,
+        errors.TooManyRequests,
+        errors.HashingBusy,
+    ),
+)
+@limits.auth
+async def login(
+    request: Request, body: LoginRequest, db: DbSession, runtime: RuntimeDep
+) -> ApiResponse[SessionResponse]:
+    """Exchange e-mail and password for an access token.
+
+    An unknown e-mail and a wrong password get the same answer in the same time.
+    """
+    tokens = await login_service.log_in(
+        db, runtime, email=body.email, password=body.password.get_secret_value()
+    )
+    return ApiResponse(message="You are logged in.", data=session_response(tokens))
+
+
+@router.get(
+    "/me",
+    summary="Who am I?",
+    responses=error_responses(
+        errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests
+    ),
+)
+@limits.user
+async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
+    """Read the caller's identity from the token alone, without the database."""
+    return ApiResponse(
+        message="This is who the token speaks for.",
+        data=MeResponse(
+            user_id=principal.user_id,
+            email=principal.email,
+            role=principal.role,
+            roles=list(principal.roles),
+            scopes=sorted(principal.scopes),
+            session_id=principal.user_session_id,
+            amr=list(principal.amr),
+            auth_time=principal.auth_time,
+        ),
+    )
+
+
+def session_response(tokens: SessionTokens) -> SessionResponse:
+    """Show a fresh session to its owner."""
+    user = tokens.user
+    return SessionResponse(
+        user_id=user.id,
+        email=user.email,
+        full_name=user.full_name,
+        role=next(iter(user.role_names), None),
+        token=tokens.access_token,
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+    )

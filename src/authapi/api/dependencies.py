@@ -1,0 +1,88 @@
+"""What routes ask for by type: the database session, the runtime, the caller, and the caller's rights."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import errors
+from authapi.enums import BuiltInRole, Permission
+from authapi.principal import Principal
+from authapi.runtime import Runtime
+from authapi.services import authorization
+
+oauth2_scheme = OAuth2PasswordBearer(
+    tokenUrl="/api/auth/token",
+    scopes={permission.value: permission.description for permission in Permission},
+    description="E-mail and password. Leave client id and secret empty.",
+    # Missing credentials are answered in the envelope, by get_principal.
+    auto_error=False,
+)
+
+
+def get_runtime(request: Request) -> Runtime:
+    """The tools of this process."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+
+
+async def get_db(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
+    """One unit of work; its commit happens before the response leaves (`scope="function"` below)."""
+    async with runtime.database.unit_of_work() as db:
+        yield db
+
+
+# With FastAPI's default scope the commit would run after the response: a failed one would have answered 200.
+DbSession = Annotated[AsyncSession, Depends(get_db, scope="function")]
+
+
+async def get_principal(
+    security_scopes: SecurityScopes,
+    runtime: RuntimeDep,
+    token: Annotated[str | None, Depends(oauth2_scheme)],
+) -> Principal:
+    """The user that the bearer token speaks for, from the token alone.
+
+    Raises `NotAuthenticated`, `InvalidAccessToken`, `InsufficientScope` (RFC 6750 section 3.1).
+    """
+    if token is None:
+        raise errors.NotAuthenticated
+    principal = runtime.tokens.verify(token).principal
+    if principal is None:
+        raise errors.InvalidAccessToken("not_a_users_token")
+    if not principal.scopes.issuperset(security_scopes.scopes):
+        raise errors.InsufficientScope(f"needs {security_scopes.scope_str}")
+    return principal
+
+
+CurrentPrincipal = Annotated[Principal, Depends(get_principal)]
+
+Guard = Callable[..., Coroutine[Any, Any, Principal]]
+
+
+def require_role(*names: str) -> Guard:
+    """A dependency that lets in users who have one of these roles now, whatever their token says."""
+
+    async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
+        await authorization.require_role(db, principal, *names)
+        return principal
+
+    return guard
+
+
+def require_permission(permission: str) -> Guard:
+    """A dependency that lets in tokens with the scope whose user has the permission now."""
+
+    async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
+        await authorization.require_permission(db, principal, permission)
+        return principal
+
+    return guard
+
+
+RequireAdmin = Annotated[Principal, Depends(require_role(BuiltInRole.ADMIN))]

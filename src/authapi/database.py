@@ -1,0 +1,123 @@
+"""The database engine, its sessions, and the unit of work: the only place that commits.
+
+PostgreSQL and SQLite behave alike above this module. SQLite runs with a write-ahead log, enforced foreign
+keys and `BEGIN IMMEDIATE`: a transaction that reads and then writes would otherwise fail with "database is
+locked" as soon as another process writes in between.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from authapi.errors import AuthApiError
+
+# How long a request waits for a connection of an exhausted pool before it is answered with 503.
+POOL_TIMEOUT_SECONDS = 1
+# Writers of SQLite queue up behind each other for this long.
+SQLITE_BUSY_SECONDS = 15
+
+
+class Database:
+    """An engine and the factory of its sessions; one per process."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, timeout: timedelta = timedelta(seconds=2)) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine = (
+            _sqlite_engine(url, pool_size=pool_size)
+            if self.is_sqlite
+            else _postgresql_engine(url, pool_size=pool_size, timeout=timeout)
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
+        """Open a session that commits at the end, or rolls back if the block raises.
+
+        An `AuthApiError` with `keeps_writes` commits what was written (a failed login stays on record) and is
+        raised all the same.
+        """
+        async with self._sessions() as db:
+            try:
+                yield db
+            except AuthApiError as error:
+                if error.keeps_writes:
+                    await db.commit()
+                raise
+            await db.commit()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+async def hand_back_connection(db: AsyncSession) -> None:
+    """End the transaction so far and return its connection to the pool.
+
+    Called before a password is hashed: a quarter of a second per login would otherwise exhaust the pool (and,
+    on SQLite, hold the write lock) while the database has nothing to do. What was read stays usable; the next
+    statement starts a new transaction and must not trust it where a race matters.
+    """
+    await db.commit()
+
+
+def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta) -> AsyncEngine:
+    seconds = timeout.total_seconds()
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        # A statement's parameters hold e-mail addresses and hashes; they must not reach a log.
+        hide_parameters=True,
+        connect_args={
+            "timeout": seconds,
+            "command_timeout": seconds,
+            "server_settings": {
+                "application_name": "authapi",
+                "timezone": "UTC",
+                "statement_timeout": str(int(seconds * 1000)),
+                "lock_timeout": str(int(seconds * 1000)),
+                "idle_in_transaction_session_timeout": "30000",
+            },
+        },
+    )
+
+
+def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
+    database = make_url(url).database
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        # The driver must not open transactions by itself: they would be deferred ones.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # What was answered with 2xx survives a power cut, not only a crash.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_immediate(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

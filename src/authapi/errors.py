@@ -1,0 +1,320 @@
+"""Every situation that authapi answers with an error, one class each.
+
+    AuthApiError
+    ├── BadRequest 400 ............ MalformedRequest, InvalidOAuth2Request, UnsupportedGrantType,
+    │                               InvalidScope
+    ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
+    │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
+    ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
+    │                               RegistrationClosed
+    ├── NotFound 404 .............. RouteNotFound, UserNotFound, RoleNotFound, SessionNotFound
+    ├── MethodNotAllowed 405
+    ├── Conflict 409 .............. EmailTaken, RoleExists, RoleInUse, RoleIsBuiltIn, LastAdmin, ConcurrentUpdate
+    ├── PayloadTooLarge 413
+    ├── UriTooLong 414
+    ├── ValidationFailed 422 ...... InvalidEmail, WeakPassword, UnknownRole, UnknownPermission, InvalidCursor
+    ├── TooManyRequests 429
+    ├── InternalError 500
+    └── ServiceUnavailable 503 .... DatabaseUnavailable, HashingBusy
+
+`message` is what a person may read; `detail` is for the operator and reaches only the log. `keeps_writes`
+marks the errors whose transaction is committed all the same: a failed login must stay on record.
+`docs/errors.md` is generated from this tree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request; never holds the submitted value."""
+
+    loc: tuple[str | int, ...]
+    code: str
+    message: str
+
+
+class AuthApiError(Exception):
+    """Base of every error that reaches a client as an envelope.
+
+    `detail` goes to the log only. `retry_after` is in seconds and becomes the `Retry-After` header.
+    """
+
+    status_code: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    message: ClassVar[str] = "Something went wrong on our side. Quote the request id when you report it."
+    keeps_writes: ClassVar[bool] = False
+    # What the routes call it whose errors RFC 6749 section 5.2 fixes.
+    oauth2_error: ClassVar[str] = "invalid_request"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        fields: Sequence[FieldError] = (),
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.message)
+        self.detail = detail
+        self.fields = tuple(fields)
+        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+
+
+class InternalError(AuthApiError):
+    """An exception that nobody foresaw; the answer holds nothing but the request id."""
+
+
+# --- 400 ---------------------------------------------------------------------------------------------
+
+
+class BadRequest(AuthApiError):
+    status_code = 400
+    code = "bad_request"
+    message = "The request could not be understood."
+
+
+class MalformedRequest(BadRequest):
+    code = "malformed_request"
+    message = "The body is not the UTF-8 JSON or form that this route expects."
+
+
+class InvalidOAuth2Request(BadRequest):
+    code = "invalid_request"
+    message = "A parameter is missing, repeated or malformed."
+
+
+class UnsupportedGrantType(BadRequest):
+    code = "unsupported_grant_type"
+    message = "This grant_type is not supported; the server metadata lists the ones that are."
+    oauth2_error = "unsupported_grant_type"
+
+
+class InvalidScope(BadRequest):
+    code = "invalid_scope"
+    message = "The scope is malformed or more than may be granted."
+    oauth2_error = "invalid_scope"
+
+
+# --- 401 ---------------------------------------------------------------------------------------------
+
+
+class Unauthenticated(AuthApiError):
+    """401 with the RFC 6750 challenge; `challenge` holds what follows the `Bearer` scheme."""
+
+    status_code = 401
+    code = "unauthenticated"
+    message = "Log in first."
+    challenge: ClassVar[str] = "Bearer"
+
+
+class NotAuthenticated(Unauthenticated):
+    """No credential was sent, so the challenge carries no error code (RFC 6750 section 3.1)."""
+
+    code = "not_authenticated"
+    message = "This route needs a bearer token. Log in and send 'Authorization: Bearer <token>'."
+
+
+class InvalidAccessToken(Unauthenticated):
+    code = "invalid_token"
+    message = "The access token is invalid, expired or revoked. Refresh it or log in again."
+    challenge = 'Bearer error="invalid_token"'
+
+
+class InvalidCredentials(Unauthenticated):
+    """Unknown address and wrong password alike: the answer must not tell which (ASVS 6.3.8)."""
+
+    code = "invalid_credentials"
+    message = "E-mail or password is wrong."
+    keeps_writes = True
+    oauth2_error = "invalid_grant"
+
+
+class InvalidClient(Unauthenticated):
+    """Client authentication failed (RFC 6749 section 5.2)."""
+
+    code = "invalid_client"
+    message = "The client id or the client secret is wrong."
+    challenge = 'Basic realm="authapi"'
+    keeps_writes = True
+    oauth2_error = "invalid_client"
+
+
+# --- 403 ---------------------------------------------------------------------------------------------
+
+
+class Forbidden(AuthApiError):
+    status_code = 403
+    code = "forbidden"
+    message = "You may not do this."
+
+
+class PermissionDenied(Forbidden):
+    code = "permission_denied"
+    message = "Your roles do not allow this. Ask an administrator."
+    keeps_writes = True
+
+
+class InsufficientScope(Forbidden):
+    """The user may, but this token may not (RFC 6750 section 3.1)."""
+
+    code = "insufficient_scope"
+    message = "The access token was not issued for this. Ask for a token with the needed scope."
+    keeps_writes = True
+
+
+class AccountDisabled(Forbidden):
+    """Told only to somebody who has just shown the right password."""
+
+    code = "account_disabled"
+    message = "This account is disabled. Ask an administrator."
+    keeps_writes = True
+    oauth2_error = "invalid_grant"
+
+
+class RegistrationClosed(Forbidden):
+    code = "registration_closed"
+    message = "Accounts are made by administrators here. Ask one for an invitation."
+
+
+# --- 404, 405 ----------------------------------------------------------------------------------------
+
+
+class NotFound(AuthApiError):
+    """Also the answer for what exists but belongs to somebody else."""
+
+    status_code = 404
+    code = "not_found"
+    message = "There is nothing here."
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    message = "There is no such user."
+
+
+class RoleNotFound(NotFound):
+    code = "role_not_found"
+    message = "There is no such role."
+
+
+class MethodNotAllowed(AuthApiError):
+    status_code = 405
+    code = "method_not_allowed"
+    message = "This path does not know that method; the Allow header lists the ones it knows."
+
+
+# --- 409 ---------------------------------------------------------------------------------------------
+
+
+class Conflict(AuthApiError):
+    status_code = 409
+    code = "conflict"
+    message = "The request conflicts with the current state. Read it again, then retry."
+
+
+class EmailTaken(Conflict):
+    code = "email_taken"
+    message = "An account with this e-mail exists. Log in instead."
+
+
+class RoleExists(Conflict):
+    code = "role_exists"
+    message = "A role with this name exists."
+
+
+class RoleInUse(Conflict):
+    code = "role_in_use"
+    message = "The role is still assigned to users. Remove it from them first."
+
+
+class RoleIsBuiltIn(Conflict):
+    code = "role_is_built_in"
+    message = "Built-in roles cannot be changed or deleted. Create a role of your own instead."
+
+
+class LastAdmin(Conflict):
+    """An installation without an administrator could not be repaired through the API."""
+
+    code = "last_admin"
+    message = "This is the last active administrator. Make somebody else an administrator first."
+
+
+# --- 413, 414, 422 ----------------------------------------------------------------------------------------
+
+
+class PayloadTooLarge(AuthApiError):
+    status_code = 413
+    code = "payload_too_large"
+    message = "The request body is larger than this service accepts (64 KiB)."
+
+
+class UriTooLong(AuthApiError):
+    status_code = 414
+    code = "uri_too_long"
+    message = "The path and query string are longer than this service accepts (8 KiB)."
+
+
+class ValidationFailed(AuthApiError):
+    status_code = 422
+    code = "validation_failed"
+    message = "Some fields are missing or wrong; 'fields' says which and why."
+
+
+class InvalidEmail(ValidationFailed):
+    code = "invalid_email"
+    message = "This is not an e-mail address that can have an account."
+
+
+class WeakPassword(ValidationFailed):
+    code = "weak_password"
+    message = "Choose another password; 'fields' says what is wrong with this one."
+
+
+class UnknownRole(ValidationFailed):
+    code = "unknown_role"
+    message = "One of these roles does not exist; GET /api/admin/roles lists the ones that do."
+
+
+class UnknownPermission(ValidationFailed):
+    code = "unknown_permission"
+    message = "One of these permissions does not exist; GET /api/admin/permissions lists the ones that do."
+
+
+class InvalidCursor(ValidationFailed):
+    code = "invalid_cursor"
+    message = "The cursor is not one that this list has returned. Start again without a cursor."
+
+
+# --- 429, 503 ----------------------------------------------------------------------------------------
+
+
+class TooManyRequests(AuthApiError):
+    status_code = 429
+    oauth2_error = "temporarily_unavailable"
+    code = "rate_limited"
+    message = "Too many requests from your address. Wait for the seconds in Retry-After."
+
+
+class ServiceUnavailable(AuthApiError):
+    status_code = 503
+    oauth2_error = "temporarily_unavailable"
+    code = "service_unavailable"
+    message = "The service cannot answer right now. Try again after the seconds in Retry-After."
+
+    def __init__(self, detail: str | None = None, *, retry_after: float = 1) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    code = "database_unavailable"
+
+
+class HashingBusy(ServiceUnavailable):
+    """The queue of password checks is full: refusing at once is better than timing out late."""
+
+    code = "hashing_busy"
+    message = "Too many logins at once. Try again after the seconds in Retry-After."

@@ -1,0 +1,54 @@
+"""Password hashing as the services use it: asynchronous, bounded, fair between addresses.
+
+A hash costs a quarter of a CPU second. It never runs on the event loop, and when more of them wait than can be
+done soon, the surplus is refused at once (ASVS 15.2.2).
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from authapi import request_context
+from authapi.errors import HashingBusy
+from authapi.security.hashing_pool import HashingPool, HashingPoolFull
+from authapi.security.passwords import PasswordHasher, PepperRing, Verification
+from authapi.settings import PasswordSettings
+
+T = TypeVar("T")
+
+
+class Hasher:
+    """A `PasswordHasher` on its own threads. Every method raises `HashingBusy` when too many wait."""
+
+    def __init__(self, settings: PasswordSettings) -> None:
+        pepper = settings.pepper and PepperRing(
+            current=settings.pepper.get_secret_value().encode(),
+            previous=[secret.get_secret_value().encode() for secret in settings.pepper_previous],
+        )
+        self._hasher = PasswordHasher(rounds=settings.bcrypt_rounds, pepper=pepper)
+        self.pool = HashingPool(workers=settings.hash_workers, queue_size=settings.hash_queue)
+
+    async def warm(self) -> None:
+        """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
+        await self.verify_dummy("warm")
+
+    async def hash(self, password: str) -> str:
+        """Hash a new password."""
+        return await self._run(self._hasher.hash, password)
+
+    async def verify(self, password: str, password_hash: str) -> Verification:
+        """Check a password; the result carries a new hash if the stored one is outdated."""
+        return await self._run(self._hasher.verify, password, password_hash)
+
+    async def verify_dummy(self, password: str) -> None:
+        """Cost as much as `verify`, for an account that does not exist (ASVS 6.3.8)."""
+        await self._run(self._hasher.verify_dummy, password)
+
+    def close(self) -> None:
+        """Stop the threads; what waits is cancelled."""
+        self.pool.close()
+
+    async def _run(self, function: Callable[..., T], *arguments: str) -> T:
+        try:
+            return await self.pool.run(function, *arguments, fairness_key=request_context.current().ip or "")
+        except HashingPoolFull as full:
+            raise HashingBusy(str(full), retry_after=full.retry_after) from None

@@ -1,0 +1,110 @@
+"""One log format for authapi, uvicorn, SQLAlchemy and Alembic: JSON lines, or colours on a terminal."""
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from authapi import redaction
+
+LogFormat = Literal["auto", "json", "console"]
+
+# At DEBUG or INFO these write SQL parameters, whole URLs with their query, or form fields.
+_TALKATIVE = (
+    "aiosqlite",
+    "asyncio",
+    "httpcore",
+    "httpx",
+    "python_multipart",
+    "sqlalchemy.engine",
+    "sqlalchemy.pool",
+)
+
+_ENRICH: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+# One list for the process: loggers keep a reference to it.
+_PROCESSORS: list[Processor] = [*_ENRICH, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+
+
+def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = None) -> None:
+    """Sends every logger of the process to `stream` (default stderr: stdout belongs to the CLI's answers).
+
+    `auto` is console on a terminal and JSON elsewhere. May be called again; the last call counts. Raises
+    ValueError for an unknown level. Lines hold an ISO 8601 UTC timestamp, level, logger, event and, inside
+    of a request, request_id and ip; secrets are replaced and exceptions appear without their messages
+    (ASVS 16.2.1, 16.2.5).
+    """
+    stream = stream or sys.stderr
+    console = format == "console" or (format == "auto" and stream.isatty())
+    handler = _LineHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_ENRICH,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _render_exception,
+                _redact,
+                _console_renderer(stream) if console else structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for previous in [known for known in root.handlers if isinstance(known, _LineHandler)]:
+        root.removeHandler(previous)
+    root.addHandler(handler)
+
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    # Its lines hold the raw query string; RequestContextMiddleware writes the access log.
+    logging.getLogger("uvicorn.access").disabled = True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+    structlog.configure(
+        processors=_PROCESSORS,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    """Our handler, recognisable when logging is configured again."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Loses the line rather than the request (full disk); the stock version prints the raw arguments."""
+
+
+def _console_renderer(stream: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
+
+
+def _render_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    info: Any = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    event.pop("exception", None)
+    if isinstance(error, BaseException):
+        event["exception"] = redaction.describe_exception(error)
+    return event
+
+
+def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # Made of file and function names only, and meant to have several lines.
+    exception = event.pop("exception", None)
+    safe: dict[str, Any] = {name: event.pop(name, None) for name in ("timestamp", "level", "logger", "event")}
+    safe = redaction.redact({**safe, **event})
+    if exception is not None:
+        safe["exception"] = exception
+    return safe

@@ -1,0 +1,144 @@
+"""Wires the application: middleware, routes, error handling and what must happen at start and stop."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
+from fastapi.security.utils import get_authorization_scheme_param
+
+from authapi import __version__
+from authapi.api import auth, docs, health, tokens
+from authapi.client_address import TrustedProxies
+from authapi.error_handlers import install_error_handlers
+from authapi.logs import configure_logging
+from authapi.middleware.body_limit import BodyLimitMiddleware
+from authapi.middleware.client_address import ClientAddressMiddleware
+from authapi.middleware.request_context import RequestContextMiddleware
+from authapi.middleware.security_headers import SecurityHeadersMiddleware
+from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
+from authapi.migrations import SchemaBehind, SchemaState, schema_state
+from authapi.rate_limit import RateLimitOptions, RateLimits
+from authapi.runtime import Runtime
+from authapi.security.signing_keys import assert_cryptography_backend
+from authapi.services.signing_keys import load_keys
+from authapi.settings import Settings, load_settings
+
+LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
+EXPOSED_HEADERS = [
+    "X-Request-ID",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "WWW-Authenticate",
+]
+TAGS = [
+    {"name": "auth", "description": "Make an account, log in, see who you are."},
+    {"name": "tokens", "description": "The standard OAuth2 surface."},
+    {"name": "users", "description": "Your own profile."},
+    {"name": "public", "description": "What anybody may ask."},
+    {"name": "admin", "description": "Users, roles, the audit trail. Needs permissions."},
+    {"name": "operations", "description": "Probes."},
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application for these settings.
+
+    Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
+    migrations. Raises `InvalidSettings` and, for a limit that cannot be read, `ValueError`.
+    """
+    assert_cryptography_backend()
+    runtime = Runtime.build(settings)
+    app = FastAPI(
+        title="authapi",
+        version=__version__,
+        summary="Accounts, sessions and tokens for your services.",
+        openapi_tags=TAGS,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        # A redirect would be built from the request's Host header, which the client chooses.
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.runtime = runtime
+    app.state.rate_limits = RateLimits(
+        RateLimitOptions(**settings.rate_limit.model_dump()), identify=_identify
+    )
+    install_error_handlers(app)
+    for module in (auth, tokens, health):
+        app.include_router(module.router)
+    if settings.docs_enabled:
+        docs.mount_docs(app)
+        _offer_pasted_tokens(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def create_configured_app() -> FastAPI:
+    """The application for the environment's settings; what uvicorn's workers import."""
+    settings = load_settings()
+    configure_logging(format=settings.log.format, level=settings.log.level)
+    return create_app(settings)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    runtime: Runtime = app.state.runtime
+    try:
+        if await schema_state(runtime.database) is SchemaState.BEHIND:
+            raise SchemaBehind
+        async with runtime.database.unit_of_work() as db:
+            await load_keys(db, runtime)
+        await runtime.hasher.warm()
+        yield
+    finally:
+        await app.state.rate_limits.close()
+        await runtime.close()
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    # The last one added is the outermost. The catch-all for exceptions sits inside the layers that add request
+    # id, security and CORS headers, so that a 500 carries them too.
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(UnhandledErrorsMiddleware)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors.allowed_origins,
+        allow_origin_regex=None if settings.is_production else LOCALHOST_ORIGIN,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        allow_credentials=True,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=600,
+    )
+    app.add_middleware(SecurityHeadersMiddleware, https=settings.is_https)
+    app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(ClientAddressMiddleware, trusted=TrustedProxies(map(str, settings.proxy.trusted)))
+
+
+def _identify(request: Request) -> str | None:
+    """The user whose limit a request counts against; raises `InvalidAccessToken` for a token that fails."""
+    scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+    if scheme.lower() != "bearer":
+        return None
+    runtime: Runtime = request.app.state.runtime
+    return runtime.tokens.verify(token).claims.sub
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _offer_pasted_tokens(app: FastAPI) -> None:
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return docs.add_bearer_alternative(original())
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,28 @@
+"""Puts the real client address into the ASGI scope, once, before anything reads it."""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from authapi.client_address import TrustedProxies, client_address
+
+
+class ClientAddressMiddleware:
+    """Set `scope["client"]` to `(address, port)`; outermost, under a server with `proxy_headers=False`.
+
+    Of all forwarding headers only `X-Forwarded-For` counts: proxies pass `Forwarded`, `X-Real-IP` and the
+    underscore alias through from the client unless told otherwise (Traefik GHSA-5m6w-wvh7-57vm). The port
+    is 0 where a proxy spoke for the client.
+    """
+
+    def __init__(self, app: ASGIApp, *, trusted: TrustedProxies) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"}:
+            peer, port = scope.get("client") or (None, 0)
+            direct = client_address(peer, (), self._trusted)
+            address = client_address(peer, Headers(scope=scope).getlist("x-forwarded-for"), self._trusted)
+            # In place: the server's own access log reads the same scope.
+            scope["client"] = (address, port if address == direct else 0)
+        await self._app(scope, receive, send)

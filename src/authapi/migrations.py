@@ -1,0 +1,86 @@
+"""Brings a database's schema up to date, and says whether it is.
+
+One transaction holds all pending revisions on PostgreSQL and on SQLite, so that a migrator that is killed
+leaves the schema as it was. Two migrators at once queue up behind a lock; the second finds nothing to do.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from alembic import command
+from authapi.database import Database
+
+# Any number, as long as nothing else on the server takes an advisory lock of the same one.
+ADVISORY_LOCK = 0x61757468
+# A migration that cannot get its table lock gives up quickly: queries queue up behind a waiting DDL statement.
+DDL_LOCK_TIMEOUT = "2s"
+MIGRATION_TIMEOUT = timedelta(minutes=10)
+
+
+class SchemaState(StrEnum):
+    CURRENT = "current"
+    BEHIND = "behind"
+    # Written by a newer release; serving on is what makes a rolling update possible.
+    AHEAD = "ahead"
+
+
+class SchemaBehind(Exception):
+    """The database lacks tables or columns that this release needs."""
+
+    def __init__(self) -> None:
+        super().__init__("the database schema is behind this release; run: authapi db upgrade")
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, with the scripts of the installed package or of the source tree."""
+    package = Path(__file__).parent
+    installed = package / "_alembic"
+    scripts = installed if installed.is_dir() else package.parents[1] / "alembic"
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def upgrade(database_url: str) -> None:
+    """Run every pending migration."""
+    database = Database(database_url, pool_size=1, timeout=MIGRATION_TIMEOUT)
+    try:
+        async with database.engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await database.close()
+
+
+async def schema_state(database: Database) -> SchemaState:
+    """Compare the database's revision with the newest one of this release."""
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(_schema_state)
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DDL_LOCK_TIMEOUT}'")
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if broken:
+            raise RuntimeError(f"the migration would leave {len(broken)} dangling references")
+
+
+def _schema_state(connection: Connection) -> SchemaState:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    known = {script.revision for script in scripts.walk_revisions()}
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present == scripts.get_current_head():
+        return SchemaState.CURRENT
+    return SchemaState.BEHIND if present is None or present in known else SchemaState.AHEAD

@@ -1,0 +1,23 @@
+"""SQLAlchemy models, one file a table; importing this package registers them all."""
+
+from authapi.models.audit_event import AuditEvent
+from authapi.models.base import Base
+from authapi.models.password_credential import PasswordCredential
+from authapi.models.permission import Permission
+from authapi.models.role import Role, role_permissions
+from authapi.models.signing_key import SigningKey
+from authapi.models.user import User, user_roles
+from authapi.models.user_session import UserSession
+
+__all__ = [
+    "AuditEvent",
+    "Base",
+    "PasswordCredential",
+    "Permission",
+    "Role",
+    "SigningKey",
+    "User",
+    "UserSession",
+    "role_permissions",
+    "user_roles",
+]

@@ -1,0 +1,34 @@
+"""Security events: who did what to whom, from where, and how it ended."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from authapi import clock
+from authapi.models.base import Base, IdMixin
+
+
+class AuditEvent(IdMixin, Base):
+    """One event, never changed; it has no foreign keys because it outlives what it speaks of."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_subject_id_id", "subject_id", "id"),
+        Index("ix_audit_events_actor_id_id", "actor_id", "id"),
+        Index("ix_audit_events_action_id", "action", "id"),
+    )
+
+    occurred_at: Mapped[datetime] = mapped_column(default=clock.utc_now)
+    action: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    actor_id: Mapped[UUID | None]
+    subject_id: Mapped[UUID | None]
+    user_session_id: Mapped[UUID | None]
+    ip: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(256))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

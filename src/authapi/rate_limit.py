@@ -1,0 +1,253 @@
+"""The one slowapi Limiter, the named limits, and the check that runs before a request costs anything.
+
+A route declares its limit with slowapi's decorator, by name, because the numbers belong to an app's settings
+and several apps may live in one process:
+
+    router = APIRouter(route_class=LimitedRoute)
+
+    @router.post("/login")
+    @limits.auth
+    async def login(request: Request, ...): ...
+
+slowapi by itself checks inside the endpoint, when the body is parsed and all dependencies have run, and does
+so synchronously. `LimitedRoute` spends the declared limit first, asynchronously, and marks the request as
+checked, which slowapi's wrapper honours. Requests are counted per endpoint, limit and client.
+"""
+
+import math
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, get_args
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from limits import RateLimitItem, parse_many
+from slowapi import Limiter
+from starlette.types import Scope
+
+from authapi.client_address import rate_limit_key
+from authapi.clock import utc_now
+from authapi.errors import AuthApiError, TooManyRequests
+from authapi.rate_limit_storage import FallbackStorage, Spending, create_storage
+
+LimitName = Literal["auth", "refresh", "search", "public", "user", "admin", "service"]
+LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
+PER_USER: frozenset[LimitName] = frozenset({"user", "admin"})
+
+Identify = Callable[[Request], str | Awaitable[str | None] | None]
+"""Returns the user id of a bearer token that verifies, else None; an AuthApiError counts as None."""
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class LimitDecorator(Protocol):
+    def __call__(self, endpoint: Endpoint, /) -> Endpoint: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitOptions:
+    """The numbers of one app, as `5/minute` or `5/minute;50/hour`; an empty limit is none."""
+
+    enabled: bool = True
+    storage_url: str = "memory://"
+    auth: str = "5/minute"
+    refresh: str = "60/minute"
+    search: str = "20/minute"
+    public: str = "100/minute"
+    user: str = "300/minute"
+    admin: str = "300/minute"
+    service: str = ""
+
+
+class RateLimits:
+    """One app's limits and what was spent of them; lives in `app.state.rate_limits`, closed at shutdown.
+
+    Raises:
+        ValueError: a limit or the storage URL cannot be read: slowapi would leave such a route unlimited.
+    """
+
+    def __init__(self, options: RateLimitOptions, *, identify: Identify | None = None) -> None:
+        self.is_enabled = options.enabled
+        self._items = {name: _parse_limit(name, getattr(options, name)) for name in LIMIT_NAMES}
+        self._storage = create_storage(options.storage_url)
+        self._identify = identify
+
+    async def spend(self, request: Request, *, name: LimitName, endpoint: str) -> None:
+        """Count this request and note the result for `rate_limit_headers`.
+
+        Raises:
+            TooManyRequests: nothing is left; carries Retry-After and the X-RateLimit headers.
+        """
+        items = self._items[name] if self.is_enabled else ()
+        if not items:
+            return
+        client = await self._client_key(request, name)
+        for item in items:
+            spending = await self._storage.spend(
+                item.key_for(name, endpoint, client), limit=item.amount, window=item.get_expiry()
+            )
+            # Of several limits the answer shows the one that will be exhausted first.
+            shown: Spending | None = getattr(request.state, "rate_limit", None)
+            if shown is None or spending.remaining <= shown.remaining:
+                request.state.rate_limit = spending
+            if not spending.is_allowed:
+                raise TooManyRequests(
+                    f"limit {name!r} of {item} is spent for {client}",
+                    retry_after=max(1, math.ceil(spending.reset_after)),
+                    headers=rate_limit_headers(request.scope),
+                )
+
+    @property
+    def is_storage_down(self) -> bool:
+        """Whether each worker counts alone because Redis does not answer."""
+        return isinstance(self._storage, FallbackStorage) and self._storage.is_down
+
+    @property
+    def storage_failures(self) -> int:
+        """How often Redis did not answer in time since the start, for the metrics."""
+        return self._storage.failures if isinstance(self._storage, FallbackStorage) else 0
+
+    async def close(self) -> None:
+        await self._storage.close()
+
+    async def _client_key(self, request: Request, name: LimitName) -> str:
+        if name in PER_USER and self._identify is not None:
+            try:
+                found = self._identify(request)
+                user_id = await found if isinstance(found, Awaitable) else found
+            except AuthApiError:
+                user_id = None
+            if user_id:
+                return f"user:{user_id}"
+        # Also for a token that does not verify: invented ones must not make buckets of their own.
+        return address_key(request)
+
+
+class NamedLimiter(Limiter):
+    """slowapi's Limiter with one decorator per named limit; `limits` below is the only instance."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            key_func=address_key,
+            key_style="endpoint",
+            strategy="moving-window",
+            storage_uri="memory://",
+            storage_options={},
+            # slowapi would read `.env` of the working directory; an empty file leaves it nothing to find.
+            config_filename=str(Path(__file__).with_name("py.typed")),
+        )
+        self.auth = self._named("auth")
+        self.refresh = self._named("refresh")
+        self.search = self._named("search")
+        self.public = self._named("public")
+        self.user = self._named("user")
+        self.admin = self._named("admin")
+        self.service = self._named("service")
+
+    def get_app_config(self, key: str, default_value: Any = None) -> Any:
+        """Ignore the RATELIMIT_* environment variables: the limits come from the settings alone."""
+        return default_value
+
+    async def spend(self, request: Request, *, name: LimitName) -> None:
+        """Spend a limit from inside a handler: a plain Starlette route, or one whose body decides the limit.
+
+        Raises:
+            TooManyRequests: nothing is left.
+        """
+        endpoint = _endpoint_id(request.scope["endpoint"])
+        await _rate_limits(request).spend(request, name=name, endpoint=endpoint)
+
+    def limit_name(self, endpoint: Callable[..., Any] | None) -> LimitName | None:
+        """Return the limit that an endpoint declares, or None."""
+        name: LimitName | None = getattr(endpoint, "rate_limit_name", None)
+        return name
+
+    def _named(self, name: LimitName) -> LimitDecorator:
+        def declare(endpoint: Endpoint) -> Endpoint:
+            if self.limit_name(endpoint) is not None:
+                raise TypeError(f"{_endpoint_id(endpoint)} declares two limits; the inner one is ignored")
+            with warnings.catch_warnings():
+                # Python 3.14 deprecates asyncio.iscoroutinefunction, which slowapi 0.1.10 calls here.
+                warnings.filterwarnings("ignore", ".*iscoroutinefunction", DeprecationWarning)
+                limited: Endpoint = self.limit(lambda: name)(endpoint)
+            limited.rate_limit_name = name  # type: ignore[attr-defined]
+            return limited
+
+        return declare
+
+    def _check_request_limit(self, request: Request, endpoint_func: Any, in_middleware: bool = True) -> None:
+        # slowapi comes here only if nothing was spent before the body was read.
+        raise RuntimeError(
+            f"{_endpoint_id(endpoint_func)} is limited: its router needs route_class=LimitedRoute"
+        )
+
+
+class LimitedRoute(APIRoute):
+    """A route whose declared limit is spent before body parsing, dependencies and hashing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        name = limits.limit_name(self.endpoint)
+        if name is None:
+            return handler
+        endpoint = _endpoint_id(self.endpoint)
+
+        async def limited_handler(request: Request) -> Response:
+            # What slowapi's wrapper looks for: checked already, and no headers of its own.
+            request.state._rate_limiting_complete = True
+            request.state.view_rate_limit = None
+            await _rate_limits(request).spend(request, name=name, endpoint=endpoint)
+            response = await handler(request)
+            response.headers.update(rate_limit_headers(request.scope))
+            return response
+
+        return limited_handler
+
+
+def rate_limit_headers(scope: Scope) -> dict[str, str]:
+    """Return the X-RateLimit headers for the answer to this request, error or not; none if nothing was spent.
+
+    `X-RateLimit-Reset` is the Unix time, in whole seconds, at which the oldest counted request is forgotten.
+    """
+    spending: Spending | None = scope.get("state", {}).get("rate_limit")
+    if spending is None:
+        return {}
+    return {
+        "X-RateLimit-Limit": str(spending.limit),
+        "X-RateLimit-Remaining": str(spending.remaining),
+        "X-RateLimit-Reset": str(math.ceil(utc_now().timestamp() + spending.reset_after)),
+    }
+
+
+def address_key(request: Request) -> str:
+    """Return what a request is counted by: the address that ClientAddressMiddleware found, IPv6 by /64."""
+    return rate_limit_key(request.client.host if request.client else "")
+
+
+def _rate_limits(request: Request) -> RateLimits:
+    rate_limits: RateLimits = request.app.state.rate_limits
+    return rate_limits
+
+
+def _endpoint_id(endpoint: Any) -> str:
+    """Name an endpoint the same on every worker and for every path that leads to it."""
+    return f"{endpoint.__module__}.{endpoint.__qualname__}"
+
+
+def _parse_limit(name: str, text: str) -> tuple[RateLimitItem, ...]:
+    if not text.strip():
+        return ()
+    try:
+        items = tuple(parse_many(text))
+    except ValueError:
+        items = ()
+    if not items or any(item.amount < 1 for item in items):
+        raise ValueError(
+            f"AUTHAPI_RATE_LIMIT__{name.upper()}: {text!r} is no limit such as 5/minute or 5/minute;50/hour"
+        )
+    return items
+
+
+limits = NamedLimiter()

@@ -1,0 +1,76 @@
+"""Bodies of the authentication routes."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from authapi.emails import MAX_EMAIL_CHARACTERS
+from authapi.schemas.envelope import RequestModel, ResponseModel
+from authapi.schemas.fields import Email, FullName, Password, Phone
+
+
+class RegisterRequest(RequestModel):
+    email: Email
+    password: Password
+    full_name: FullName
+    phone: Phone | None = None
+
+
+class LoginRequest(RequestModel):
+    email: Email
+    password: Password
+
+
+class SessionResponse(ResponseModel):
+    """A fresh session; `token` repeats `access_token` under the name that older clients read."""
+
+    user_id: UUID
+    email: str
+    full_name: str
+    role: str | None = Field(description="The strongest of the user's roles.")
+    token: str
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds until the access token expires.")
+
+
+class TokenForm(BaseModel):
+    """The form of RFC 6749 section 4; unknown parameters are ignored, as its section 3.2 wants."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    grant_type: str = Field("", max_length=100, examples=["password"])
+    username: str = Field("", max_length=MAX_EMAIL_CHARACTERS, description="The e-mail.")
+    password: SecretStr | None = Field(None, max_length=1024)
+    scope: str = Field("", max_length=2000, description="Permissions, separated by spaces.")
+    client_id: str = Field("", max_length=200)
+    client_secret: SecretStr | None = Field(None, max_length=1024)
+
+
+class TokenResponse(ResponseModel):
+    """The body of RFC 6749 section 5.1."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int
+    scope: str
+
+
+class OAuth2ErrorResponse(ResponseModel):
+    """The body of RFC 6749 section 5.2."""
+
+    error: str
+    error_description: str
+
+
+class MeResponse(ResponseModel):
+    user_id: UUID
+    email: str
+    role: str | None
+    roles: list[str]
+    scopes: list[str]
+    session_id: UUID
+    amr: list[str] = Field(description="How the user proved who he is (RFC 8176).")
+    auth_time: datetime

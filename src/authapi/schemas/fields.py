@@ -1,0 +1,32 @@
+"""Field types that several requests share."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints
+
+from authapi.emails import MAX_EMAIL_CHARACTERS
+
+# The service checks the address itself, because the accepted domains are a setting.
+Email = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=MAX_EMAIL_CHARACTERS,
+        examples=["ada@example.com"],
+        json_schema_extra={"format": "email"},
+    ),
+]
+# Length in code points is the policy's business; 1,024 bytes are enforced there too.
+Password = Annotated[
+    SecretStr, Field(min_length=1, max_length=1024, examples=["correct Horse 7 battery"])
+]
+FullName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    Field(examples=["Ada Lovelace"]),
+]
+Phone = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=32, pattern=r"^\+?[0-9 ()./-]{3,31}$"),
+    Field(examples=["+44 20 7946 0018"]),
+]

@@ -1,0 +1,44 @@
+"""The secret key that all internal keys are derived from: configured, or made once in development."""
+
+import os
+import secrets
+from pathlib import Path
+
+from authapi.security.derived_keys import DerivedKeys
+from authapi.settings import InvalidSettings, Settings
+
+SECRET_KEY_FILE = "secret_key"
+
+
+def load_derived_keys(settings: Settings) -> DerivedKeys:
+    """The keys of this installation, from `AUTHAPI_SECRET_KEY` or the file in the data directory.
+
+    Development makes that file at the first start, readable by its owner only. Production never does: two
+    hosts would each make their own. Raises `InvalidSettings`.
+    """
+    previous = [key.get_secret_value().encode() for key in settings.secret_key_previous]
+    if settings.secret_key is not None:
+        return DerivedKeys(settings.secret_key.get_secret_value().encode(), previous)
+    if settings.is_production:
+        raise InvalidSettings(["AUTHAPI_SECRET_KEY: production needs a secret key of at least 32 bytes"])
+    return DerivedKeys(_read_or_create(settings.data_dir / SECRET_KEY_FILE), previous)
+
+
+def _read_or_create(path: Path) -> bytes:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A second process that starts at the same time must not see half a key: write aside, then link.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        if not path.exists():
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+            try:
+                os.link(fresh, path)
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise InvalidSettings([f"AUTHAPI_DATA_DIR: cannot use {path.parent}: {error.strerror}"]) from None

@@ -1,0 +1,77 @@
+"""The kinds of values that settings take, each parsed from the text of an environment variable."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic.networks import IPvAnyNetwork
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: object) -> object:
+    """Turn `90`, `"90"`, `"15m"`, `"30d"` into a timedelta; anything else is left to pydantic to refuse."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip().lower())
+        if match is None:
+            raise ValueError("must be seconds or a number with a unit, such as 30s, 15m, 1h or 30d")
+        return timedelta(seconds=float(match[1]) * _UNIT_SECONDS[match[2]])
+    return value
+
+
+def split_list(value: object) -> object:
+    """Turn a comma-separated text into a list without empty items."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
+
+
+def _origin(value: str) -> str:
+    """Require `scheme://host[:port]` without a path and drop a trailing slash."""
+    value = value.rstrip("/")
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.path
+        or parts.query
+        or "@" in value
+    ):
+        raise ValueError("must look like https://auth.example.com, without a path")
+    return value.lower()
+
+
+def _async_driver(value: str) -> str:
+    """Name the asynchronous driver, whatever spelling hosting platforms hand out."""
+    for spelling in ("postgres://", "postgresql://"):
+        if value.startswith(spelling):
+            return "postgresql+asyncpg://" + value.removeprefix(spelling)
+    if value.startswith("sqlite://"):
+        return "sqlite+aiosqlite://" + value.removeprefix("sqlite://")
+    if not value.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite:///")):
+        raise ValueError("must start with postgresql+asyncpg:// or sqlite+aiosqlite:///")
+    return value
+
+
+def _thirty_two_bytes(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value().encode()) < 32:
+        raise ValueError("must be at least 32 bytes; make one with: openssl rand -base64 48")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+Origin = Annotated[str, AfterValidator(_origin)]
+DatabaseUrl = Annotated[str, AfterValidator(_async_driver)]
+StrongSecret = Annotated[SecretStr, AfterValidator(_thirty_two_bytes)]
+Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(split_list)]

@@ -1,0 +1,138 @@
+"""A real service for every test: the whole application on a migrated SQLite file and on PostgreSQL.
+
+Transactions commit for real, and each test starts on empty tables: what a test sees is what a client would
+see, races included. Tests that ask for `client`, `app` or `runtime` run once per database;
+`AUTHAPI_TEST_DB=sqlite` (or `postgresql`) asks for one of them only.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import delete
+
+from authapi import migrations
+from authapi.main import create_app
+from authapi.models import Base, Permission, Role, SigningKey, role_permissions
+from authapi.runtime import Runtime
+from authapi.settings import Settings
+from tests.support.accounts import Accounts
+from tests.support.fixtures import postgres_server, redis_server, server_directory
+
+__all__ = ["postgres_server", "redis_server", "server_directory"]
+
+BASE_URL = "http://127.0.0.1:5001"
+PLENTY = "1000000/minute"
+KEPT_TABLES = {Role.__table__, Permission.__table__, role_permissions, SigningKey.__table__}
+
+MakeApp = Callable[..., AbstractAsyncContextManager[FastAPI]]
+
+
+def make_settings(*, database_url: str, data_dir: Path, **overrides: Any) -> Settings:
+    """Settings for a test: cheap hashes, a long queue and plenty of requests, unless overridden."""
+    values: dict[str, Any] = {
+        "data_dir": data_dir,
+        "secret_key": "for tests only, and long enough for them",
+        "database": {"url": database_url},
+        "password": {"bcrypt_rounds": 4, "hash_queue": 1000},
+        "rate_limit": dict.fromkeys(("auth", "refresh", "search", "public", "user", "admin"), PLENTY),
+    }
+    for name, value in overrides.items():
+        values[name] = values[name] | value if isinstance(values.get(name), dict) else value
+    return Settings(**values)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[os.environ["AUTHAPI_TEST_DB"]] if "AUTHAPI_TEST_DB" in os.environ else ["sqlite", "postgresql"],
+)
+async def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with the current schema, one per kind and test process."""
+    if request.param == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('sqlite') / 'authapi.sqlite3'}"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        name = f"authapi_{uuid4().hex[:12]}"
+        server.create_database(name)
+        url = server.url(name)
+    await migrations.upgrade(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+async def shared_app(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FastAPI]:
+    """One application for all tests on a database; `app` empties its tables first."""
+    settings = make_settings(database_url=database_url, data_dir=tmp_path_factory.mktemp("data"))
+    async with running_app(settings) as app:
+        yield app
+
+
+@pytest.fixture
+async def app(shared_app: FastAPI) -> FastAPI:
+    """The application on empty tables."""
+    await empty_tables(shared_app.state.runtime)
+    return shared_app
+
+
+@pytest.fixture
+async def runtime(app: FastAPI) -> Runtime:
+    """The tools of the application, for calling services at their edge."""
+    runtime: Runtime = app.state.runtime
+    return runtime
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client without credentials."""
+    async with http_client(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def accounts(app: FastAPI, client: httpx.AsyncClient) -> Accounts:
+    """Makes users and administrators who are logged in."""
+    return Accounts(client, app.state.runtime)
+
+
+@pytest.fixture
+async def make_app(database_url: str, tmp_path: Path) -> MakeApp:
+    """Builds applications with other settings on the same database, on empty tables: `make_app(cors={…})`."""
+
+    @asynccontextmanager
+    async def build(**overrides: Any) -> AsyncIterator[FastAPI]:
+        settings = make_settings(database_url=database_url, data_dir=tmp_path, **overrides)
+        async with running_app(settings) as app:
+            await empty_tables(app.state.runtime)
+            yield app
+
+    return build
+
+
+@asynccontextmanager
+async def running_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application between start and stop."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def http_client(app: FastAPI, *, address: str = "203.0.113.7", **options: Any) -> httpx.AsyncClient:
+    """A client that talks to the application from an address."""
+    transport = httpx.ASGITransport(app=app, client=(address, 40_000))
+    return httpx.AsyncClient(transport=transport, base_url=BASE_URL, **options)
+
+
+async def empty_tables(runtime: Runtime) -> None:
+    """Delete what tests leave behind; built-in roles and permissions, and signing keys, stay."""
+    async with runtime.database.unit_of_work() as db:
+        for table in reversed(Base.metadata.sorted_tables):
+            if table not in KEPT_TABLES:
+                await db.execute(delete(table))
+        await db.execute(delete(Role).where(~Role.is_built_in))
+        await db.execute(delete(Permission).where(~Permission.is_built_in))
