@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from sqlalchemy import delete
 
 from authapi import migrations
+from authapi.logs import configure_logging
 from authapi.main import create_app
 from authapi.models import Base, Permission, Role, SigningKey, role_permissions
 from authapi.runtime import Runtime
@@ -117,6 +118,7 @@ async def make_app(database_url: str, tmp_path: Path) -> MakeApp:
 @asynccontextmanager
 async def running_app(settings: Settings) -> AsyncIterator[FastAPI]:
     """An application between start and stop."""
+    configure_logging(format="json", level="info")
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app

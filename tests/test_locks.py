@@ -1,4 +1,4 @@
-"""The lock files: complete, hashed, in step with pyproject.toml and with each other, and free of addresses."""
+"""The lock files: complete, hashed, in step with pyproject.toml and each other, and free of addresses."""
 
 import re
 import tomllib

@@ -5,13 +5,12 @@ keys and `BEGIN IMMEDIATE`: a transaction that reads and then writes would other
 locked" as soon as another process writes in between.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -23,6 +22,9 @@ from authapi.errors import AuthApiError
 POOL_TIMEOUT_SECONDS = 1
 # Writers of SQLite queue up behind each other for this long.
 SQLITE_BUSY_SECONDS = 15
+
+_CALLBACKS = "authapi_after_commit"
+_READ_ONLY = "authapi_read_only"
 
 
 class Database:
@@ -38,6 +40,13 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Open a session for reading only: on SQLite it does not queue up behind the writers."""
+        async with self._sessions() as db:
+            await db.connection(execution_options={_READ_ONLY: True})
+            yield db
+
+    @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
         """Open a session that commits at the end, or rolls back if the block raises.
 
@@ -49,9 +58,9 @@ class Database:
                 yield db
             except AuthApiError as error:
                 if error.keeps_writes:
-                    await db.commit()
+                    await _commit(db)
                 raise
-            await db.commit()
+            await _commit(db)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -65,7 +74,18 @@ async def hand_back_connection(db: AsyncSession) -> None:
     on SQLite, hold the write lock) while the database has nothing to do. What was read stays usable; the next
     statement starts a new transaction and must not trust it where a race matters.
     """
+    await _commit(db)
+
+
+def after_commit(db: AsyncSession, callback: Callable[[], None]) -> None:
+    """Call `callback` once the current transaction is committed, and never if it is rolled back."""
+    db.info.setdefault(_CALLBACKS, []).append(callback)
+
+
+async def _commit(db: AsyncSession) -> None:
     await db.commit()
+    for callback in db.info.pop(_CALLBACKS, ()):
+        callback()
 
 
 def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta) -> AsyncEngine:
@@ -117,7 +137,8 @@ def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def begin_immediate(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def begin(connection: Connection) -> None:
+        is_reading = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
     return engine

@@ -24,6 +24,13 @@ class SigningAlgorithm(StrEnum):
     HS256 = "HS256"
 
 
+class TokenDelivery(StrEnum):
+    """Where a refresh token goes: into the body, or into a cookie that scripts cannot read."""
+
+    BODY = "body"
+    COOKIE = "cookie"
+
+
 class BuiltInRole(StrEnum):
     ADMIN = "admin"
     AUDITOR = "auditor"
@@ -33,6 +40,16 @@ class BuiltInRole(StrEnum):
 class UserStatus(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
+
+
+class Locale(StrEnum):
+    """Languages that people can choose for what authapi writes to them."""
+
+    EN = "en"
+    DE = "de"
+    FR = "fr"
+    ES = "es"
+    HI = "hi"
 
 
 class UserSort(StrEnum):
@@ -70,6 +87,21 @@ _PERMISSION_DESCRIPTIONS = {
 }
 
 
+class RevocationReason(StrEnum):
+    """Why a session ended before its time."""
+
+    LOGOUT = "logout"
+    LOGOUT_ALL = "logout_all"
+    ENDED_BY_USER = "ended_by_user"
+    ENDED_BY_ADMIN = "ended_by_admin"
+    TOO_MANY_SESSIONS = "too_many_sessions"
+    REFRESH_TOKEN_REUSED = "refresh_token_reused"
+    USER_DISABLED = "user_disabled"
+    USER_DELETED = "user_deleted"
+    PASSWORD_CHANGED = "password_changed"
+    CLIENT_REVOKED = "client_revoked"
+
+
 class Outcome(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
@@ -81,10 +113,15 @@ class AuditAction(StrEnum):
     USER_REGISTERED = "user.registered"
     USER_LOGIN_SUCCEEDED = "user.login.succeeded"
     USER_LOGIN_FAILED = "user.login.failed"
+    USER_REAUTHENTICATED = "user.reauthenticated"
+    USER_REAUTHENTICATION_FAILED = "user.reauthentication.failed"
+    SESSION_REFRESH_REUSE_DETECTED = "session.refresh.reuse_detected"
+    SESSION_REVOKED = "session.revoked"
     USER_PROFILE_CHANGED = "user.profile.changed"
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
     USER_DELETED = "user.deleted"
+    USER_DELETION_REFUSED = "user.deletion.refused"
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
     USER_ROLES_CHANGED = "user.roles.changed"
@@ -98,3 +135,7 @@ class AuditAction(StrEnum):
     ACCESS_DENIED = "access.denied"
     ADMIN_LISTED = "admin.read"
     SIGNING_KEY_CREATED = "signing_key.created"
+    SECRETS_RESEALED = "secret_key.rotated"
+    CLIENT_CREATED = "service_client.created"
+    CLIENT_REVOKED = "service_client.revoked"
+    CLIENT_AUTHENTICATION_FAILED = "service_client.authentication.failed"

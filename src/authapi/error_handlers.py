@@ -104,14 +104,17 @@ def error_response(
         status_code=status,
         headers=error.headers,
     )
-    if error.retry_after is not None or status in {429, 503}:
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or 1)))
+    # The error's own headers come first, then those of whoever raised it or counted it, then defaults.
+    for name, value in (headers or {}).items():
+        response.headers.setdefault(name, value)
     if isinstance(error, Unauthenticated):
         response.headers.setdefault("WWW-Authenticate", error.challenge)
     elif isinstance(error, InsufficientScope):
         response.headers.setdefault("WWW-Authenticate", 'Bearer error="insufficient_scope"')
-    for name, value in (headers or {}).items():
-        response.headers.setdefault(name, value)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif status in {429, 503}:
+        response.headers.setdefault("Retry-After", "1")
     return response
 
 

@@ -6,16 +6,17 @@
     ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
     │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
     ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
-    │                               RegistrationClosed
+    │                               RegistrationClosed, CrossSiteRequest
     ├── NotFound 404 .............. RouteNotFound, UserNotFound, RoleNotFound, SessionNotFound
     ├── MethodNotAllowed 405
-    ├── Conflict 409 .............. EmailTaken, RoleExists, RoleInUse, RoleIsBuiltIn, LastAdmin, ConcurrentUpdate
+    ├── Conflict 409 .............. EmailTaken, RoleExists, RoleInUse, RoleIsBuiltIn,
+    │                               LastAdmin
     ├── PayloadTooLarge 413
     ├── UriTooLong 414
     ├── ValidationFailed 422 ...... InvalidEmail, WeakPassword, UnknownRole, UnknownPermission, InvalidCursor
     ├── TooManyRequests 429
     ├── InternalError 500
-    └── ServiceUnavailable 503 .... DatabaseUnavailable, HashingBusy
+    └── ServiceUnavailable 503 .... DatabaseUnavailable, HashingBusy, RevocationsUnknown
 
 `message` is what a person may read; `detail` is for the operator and reaches only the log. `keeps_writes`
 marks the errors whose transaction is committed all the same: a failed login must stay on record.
@@ -133,6 +134,21 @@ class InvalidCredentials(Unauthenticated):
     oauth2_error = "invalid_grant"
 
 
+class InvalidRefreshToken(Unauthenticated):
+    code = "invalid_refresh_token"
+    message = "The refresh token is invalid, expired or revoked. Log in again."
+    challenge = 'Bearer error="invalid_token"'
+    oauth2_error = "invalid_grant"
+
+
+class RefreshTokenReused(InvalidRefreshToken):
+    """An old refresh token came back: either it was stolen or its thief was faster (RFC 9700 4.14.2)."""
+
+    code = "refresh_token_reused"
+    message = "This refresh token was used before, so its session was ended for safety. Log in again."
+    keeps_writes = True
+
+
 class InvalidClient(Unauthenticated):
     """Client authentication failed (RFC 6749 section 5.2)."""
 
@@ -175,6 +191,13 @@ class AccountDisabled(Forbidden):
     oauth2_error = "invalid_grant"
 
 
+class CrossSiteRequest(Forbidden):
+    """A cookie came along with a request that another site's page made (ASVS 3.5.1)."""
+
+    code = "cross_site_request"
+    message = "This cookie only works from pages of the app; their origin must be on the allow-list."
+
+
 class RegistrationClosed(Forbidden):
     code = "registration_closed"
     message = "Accounts are made by administrators here. Ask one for an invitation."
@@ -194,6 +217,11 @@ class NotFound(AuthApiError):
 class UserNotFound(NotFound):
     code = "user_not_found"
     message = "There is no such user."
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
+    message = "There is no such session, or it is not yours."
 
 
 class RoleNotFound(NotFound):
@@ -311,6 +339,12 @@ class ServiceUnavailable(AuthApiError):
 
 class DatabaseUnavailable(ServiceUnavailable):
     code = "database_unavailable"
+
+
+class RevocationsUnknown(ServiceUnavailable):
+    """Revocations could not be followed for too long: a token that cannot be checked is not allowed."""
+
+    code = "revocations_unknown"
 
 
 class HashingBusy(ServiceUnavailable):

@@ -1,7 +1,7 @@
 """Password hashing as the services use it: asynchronous, bounded, fair between addresses.
 
-A hash costs a quarter of a CPU second. It never runs on the event loop, and when more of them wait than can be
-done soon, the surplus is refused at once (ASVS 15.2.2).
+A hash costs a quarter of a CPU second. It never runs on the event loop, and when more of them wait than can
+be done soon, the surplus is refused at once (ASVS 15.2.2).
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from authapi import request_context
 from authapi.errors import HashingBusy
-from authapi.security.hashing_pool import HashingPool, HashingPoolFull
+from authapi.security.hashing_pool import HashingPool, HashingRefused
 from authapi.security.passwords import PasswordHasher, PepperRing, Verification
 from authapi.settings import PasswordSettings
 
@@ -20,16 +20,16 @@ class Hasher:
     """A `PasswordHasher` on its own threads. Every method raises `HashingBusy` when too many wait."""
 
     def __init__(self, settings: PasswordSettings) -> None:
-        pepper = settings.pepper and PepperRing(
-            current=settings.pepper.get_secret_value().encode(),
+        peppers = PepperRing(
+            current=settings.pepper.get_secret_value().encode() if settings.pepper else None,
             previous=[secret.get_secret_value().encode() for secret in settings.pepper_previous],
         )
-        self._hasher = PasswordHasher(rounds=settings.bcrypt_rounds, pepper=pepper)
+        self._hasher = PasswordHasher(rounds=settings.bcrypt_rounds, pepper=peppers)
         self.pool = HashingPool(workers=settings.hash_workers, queue_size=settings.hash_queue)
 
     async def warm(self) -> None:
         """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
-        await self.verify_dummy("warm")
+        await self.pool.warm(lambda: self._hasher.verify_dummy("warm"))
 
     async def hash(self, password: str) -> str:
         """Hash a new password."""
@@ -50,5 +50,5 @@ class Hasher:
     async def _run(self, function: Callable[..., T], *arguments: str) -> T:
         try:
             return await self.pool.run(function, *arguments, fairness_key=request_context.current().ip or "")
-        except HashingPoolFull as full:
-            raise HashingBusy(str(full), retry_after=full.retry_after) from None
+        except HashingRefused as refused:
+            raise HashingBusy(str(refused), retry_after=refused.retry_after) from None

@@ -40,8 +40,8 @@ def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = 
     of a request, request_id and ip; secrets are replaced and exceptions appear without their messages
     (ASVS 16.2.1, 16.2.5).
     """
-    stream = stream or sys.stderr
-    console = format == "console" or (format == "auto" and stream.isatty())
+    terminal = (stream or sys.stderr).isatty()
+    console = format == "console" or (format == "auto" and terminal)
     handler = _LineHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -50,7 +50,9 @@ def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = 
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _render_exception,
                 _redact,
-                _console_renderer(stream) if console else structlog.processors.JSONRenderer(),
+                structlog.dev.ConsoleRenderer(colors=terminal, sort_keys=False)
+                if console
+                else structlog.processors.JSONRenderer(),
             ],
         )
     )
@@ -79,14 +81,19 @@ def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = 
 
 
 class _LineHandler(logging.StreamHandler[TextIO]):
-    """Our handler, recognisable when logging is configured again."""
+    """Our handler, recognisable when logging is configured again; follows `sys.stderr` if given no stream."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
+        self._follows_stderr = stream is None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._follows_stderr:
+            self.stream = sys.stderr
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Loses the line rather than the request (full disk); the stock version prints the raw arguments."""
-
-
-def _console_renderer(stream: TextIO) -> Processor:
-    return structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
 
 
 def _render_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -103,8 +110,8 @@ def _render_exception(_logger: WrappedLogger, _method: str, event: EventDict) ->
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     # Made of file and function names only, and meant to have several lines.
     exception = event.pop("exception", None)
-    safe: dict[str, Any] = {name: event.pop(name, None) for name in ("timestamp", "level", "logger", "event")}
-    safe = redaction.redact({**safe, **event})
+    order = ("timestamp", "level", "logger", "event", "request_id", "ip")
+    safe: dict[str, Any] = redaction.redact({**{key: event[key] for key in order if key in event}, **event})
     if exception is not None:
         safe["exception"] = exception
     return safe

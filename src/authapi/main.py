@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
-from authapi.api import auth, docs, health, tokens
+from authapi.api import auth, docs, health, refresh_cookie, sessions, tokens
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
@@ -23,10 +23,10 @@ from authapi.migrations import SchemaBehind, SchemaState, schema_state
 from authapi.rate_limit import RateLimitOptions, RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
+from authapi.services.revocation_follower import RevocationFollower
 from authapi.services.signing_keys import load_keys
 from authapi.settings import Settings, load_settings
 
-LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 EXPOSED_HEADERS = [
     "X-Request-ID",
     "Retry-After",
@@ -37,6 +37,7 @@ EXPOSED_HEADERS = [
 ]
 TAGS = [
     {"name": "auth", "description": "Make an account, log in, see who you are."},
+    {"name": "sessions", "description": "Stay logged in, log out, see your devices."},
     {"name": "tokens", "description": "The standard OAuth2 surface."},
     {"name": "users", "description": "Your own profile."},
     {"name": "public", "description": "What anybody may ask."},
@@ -71,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         RateLimitOptions(**settings.rate_limit.model_dump()), identify=_identify
     )
     install_error_handlers(app)
-    for module in (auth, tokens, health):
+    for module in (auth, sessions, tokens, health):
         app.include_router(module.router)
     if settings.docs_enabled:
         docs.mount_docs(app)
@@ -90,27 +91,30 @@ def create_configured_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     runtime: Runtime = app.state.runtime
+    follower = RevocationFollower(runtime)
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
         async with runtime.database.unit_of_work() as db:
             await load_keys(db, runtime)
+        await follower.start()
         await runtime.hasher.warm()
         yield
     finally:
+        await follower.stop()
         await app.state.rate_limits.close()
         await runtime.close()
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    # The last one added is the outermost. The catch-all for exceptions sits inside the layers that add request
-    # id, security and CORS headers, so that a 500 carries them too.
+    # The last one added is the outermost. The catch-all for exceptions sits inside the layers that add
+    # request id, security and CORS headers, so that a 500 carries them too.
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(UnhandledErrorsMiddleware)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors.allowed_origins,
-        allow_origin_regex=None if settings.is_production else LOCALHOST_ORIGIN,
+        allow_origin_regex=None if settings.is_production else refresh_cookie.LOCALHOST_ORIGIN.pattern,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         allow_credentials=True,

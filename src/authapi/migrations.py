@@ -18,7 +18,7 @@ from authapi.database import Database
 
 # Any number, as long as nothing else on the server takes an advisory lock of the same one.
 ADVISORY_LOCK = 0x61757468
-# A migration that cannot get its table lock gives up quickly: queries queue up behind a waiting DDL statement.
+# A migration that cannot get its table lock gives up soon: every query queues up behind a waiting one.
 DDL_LOCK_TIMEOUT = "2s"
 MIGRATION_TIMEOUT = timedelta(minutes=10)
 

@@ -88,10 +88,7 @@ class RateLimits:
             spending = await self._storage.spend(
                 item.key_for(name, endpoint, client), limit=item.amount, window=item.get_expiry()
             )
-            # Of several limits the answer shows the one that will be exhausted first.
-            shown: Spending | None = getattr(request.state, "rate_limit", None)
-            if shown is None or spending.remaining <= shown.remaining:
-                request.state.rate_limit = spending
+            _show(request, spending)
             if not spending.is_allowed:
                 raise TooManyRequests(
                     f"limit {name!r} of {item} is spent for {client}",
@@ -209,21 +206,29 @@ class LimitedRoute(APIRoute):
 def rate_limit_headers(scope: Scope) -> dict[str, str]:
     """Return the X-RateLimit headers for the answer to this request, error or not; none if nothing was spent.
 
-    `X-RateLimit-Reset` is the Unix time, in whole seconds, at which the oldest counted request is forgotten.
+    They also stand in `request.state.rate_limit_headers`. `X-RateLimit-Reset` is the Unix time, in whole
+    seconds, at which the oldest counted request is forgotten.
     """
-    spending: Spending | None = scope.get("state", {}).get("rate_limit")
-    if spending is None:
-        return {}
-    return {
-        "X-RateLimit-Limit": str(spending.limit),
-        "X-RateLimit-Remaining": str(spending.remaining),
-        "X-RateLimit-Reset": str(math.ceil(utc_now().timestamp() + spending.reset_after)),
-    }
+    headers: dict[str, str] = scope.get("state", {}).get("rate_limit_headers", {})
+    return headers
 
 
 def address_key(request: Request) -> str:
     """Return what a request is counted by: the address that ClientAddressMiddleware found, IPv6 by /64."""
     return rate_limit_key(request.client.host if request.client else "")
+
+
+def _show(request: Request, spending: Spending) -> None:
+    """Keep the headers for the answer; of several limits they show the one that is exhausted first."""
+    shown: Spending | None = getattr(request.state, "rate_limit", None)
+    if shown is not None and shown.remaining < spending.remaining:
+        return
+    request.state.rate_limit = spending
+    request.state.rate_limit_headers = {
+        "X-RateLimit-Limit": str(spending.limit),
+        "X-RateLimit-Remaining": str(spending.remaining),
+        "X-RateLimit-Reset": str(math.ceil(utc_now().timestamp() + spending.reset_after)),
+    }
 
 
 def _rate_limits(request: Request) -> RateLimits:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 REDIS_TIMEOUT = 0.25
 """Seconds that a request may wait for Redis."""
 
+SOCKET_TIMEOUT = 1.0
+"""Seconds after which a connection that does not answer is given up; no request waits for that."""
+
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts while Redis is out; one request makes the attempt, the others do not wait."""
 
@@ -155,9 +158,9 @@ class RedisStorage:
                 url,
                 # Bounded: a frozen Redis must not use up the file descriptors.
                 max_connections=16,
-                timeout=REDIS_TIMEOUT,
-                socket_timeout=REDIS_TIMEOUT,
-                socket_connect_timeout=REDIS_TIMEOUT,
+                timeout=SOCKET_TIMEOUT,
+                socket_timeout=SOCKET_TIMEOUT,
+                socket_connect_timeout=SOCKET_TIMEOUT,
                 retry=Retry(NoBackoff(), 0),
             )
             # Nothing is sent; an unknown option in the URL shows now instead of under load.
@@ -205,14 +208,8 @@ class FallbackStorage:
             return seen
         if is_attempt:
             self._next_attempt_at = self._clock() + RETRY_INTERVAL
-        # A task of its own, left to end by its socket's timeouts: cancelling a command in flight, as a client
-        # that hangs up would, can lose its connection or hand its answer to somebody else (CVE-2023-28858).
-        call = asyncio.create_task(self._shared.spend(key, limit=limit, window=window))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT):
-                spending = await asyncio.shield(call)
+            spending = await self._ask(key, limit=limit, window=window)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             return seen
@@ -226,6 +223,23 @@ class FallbackStorage:
         await asyncio.gather(*self._calls, return_exceptions=True)
         await self._local.close()
         await self._shared.close()
+
+    async def _ask(self, key: str, *, limit: int, window: int) -> Spending:
+        # A task of its own, left to end by its socket's timeouts: cancelling a command in flight, as a client
+        # that hangs up would, can lose its connection or hand its answer to somebody else (CVE-2023-28858).
+        call = asyncio.create_task(self._shared.spend(key, limit=limit, window=window))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
+        # In small steps: in a burst this process is what is slow, and each step still lets answers come in.
+        for _ in range(10):
+            if (await asyncio.wait({call}, timeout=REDIS_TIMEOUT / 10))[0]:
+                return call.result()
+        raise TimeoutError(f"no answer within {REDIS_TIMEOUT} s")
+
+    def _ended(self, call: asyncio.Task[Spending]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # Seen: nobody waits for a call any more that took too long.
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1

@@ -33,7 +33,8 @@ _SECRET_KEYS = frozenset(
 _SECRET_ENDINGS = ("password", "token", "secret", "hash", "digest")
 
 _SECRET_TEXT = (
-    (re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"\b(Bearer) +[A-Za-z0-9._~+/=-]{12,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"\b(Basic) +[A-Za-z0-9+/=_-]{4,}"), rf"\1 {REDACTED}"),
     (re.compile(r"\bauthapi_[a-z]{1,12}_[A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (re.compile(r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{22,53}"), REDACTED),

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from authapi.database import Database
 from authapi.hashing import Hasher
+from authapi.revocation_set import RevocationSet
 from authapi.secret_keys import load_derived_keys
 from authapi.security.derived_keys import DerivedKeys
+from authapi.security.opaque_tokens import RefreshTokenCodec
 from authapi.settings import Settings
 from authapi.token_authority import TokenAuthority
 
@@ -18,11 +20,15 @@ class Runtime:
     database: Database
     derived_keys: DerivedKeys
     hasher: Hasher
+    revocations: RevocationSet
     tokens: TokenAuthority
+    refresh_tokens: RefreshTokenCodec
 
     @classmethod
     def build(cls, settings: Settings) -> "Runtime":
         """Wire the tools without touching the network; raises `InvalidSettings`."""
+        derived_keys = load_derived_keys(settings)
+        revocations = RevocationSet(max_staleness=settings.revocation.max_staleness)
         return cls(
             settings=settings,
             database=Database(
@@ -30,13 +36,16 @@ class Runtime:
                 pool_size=settings.database.pool_size,
                 timeout=settings.database.timeout,
             ),
-            derived_keys=load_derived_keys(settings),
+            derived_keys=derived_keys,
             hasher=Hasher(settings.password),
+            revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,
                 audience=settings.access_token.audience,
                 lifetime=settings.access_token.lifetime,
+                revocations=revocations,
             ),
+            refresh_tokens=RefreshTokenCodec(derived_keys),
         )
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -56,12 +56,37 @@ class AccessTokenSettings(_Group):
     lifetime: Duration = Field(timedelta(hours=1), description="how long an access token is valid")
     issuer: Origin | None = Field(None, description="`iss` claim; the public URL unless set")
     audience: str = Field("authapi", min_length=1, max_length=200, description="`aud` claim")
+    key_lifetime: Duration = Field(
+        timedelta(days=90), description="age at which a signing key is replaced; HS256 is never replaced"
+    )
 
     @model_validator(mode="after")
     def _secret_for_hs256(self) -> Self:
         if self.algorithm is SigningAlgorithm.HS256 and self.secret is None:
             raise ValueError("HS256 needs AUTHAPI_ACCESS_TOKEN__SECRET of at least 32 bytes")
         return self
+
+
+class RefreshTokenSettings(_Group):
+    lifetime: Duration = Field(timedelta(days=30), description="how long a login lasts at most")
+    idle_lifetime: Duration = Field(
+        timedelta(days=14), description="how long a login lasts without a refresh"
+    )
+    grace: Duration = Field(
+        timedelta(seconds=30), description="how long the previous refresh token still gets the current pair"
+    )
+
+
+class SessionSettings(_Group):
+    max_per_user: int = Field(
+        100, ge=1, le=10_000, description="logins a user may have; the oldest ends first"
+    )
+
+
+class RevocationSettings(_Group):
+    max_staleness: Duration = Field(
+        timedelta(seconds=5), description="how long a worker serves without following revocations; then 503"
+    )
 
 
 class PasswordSettings(_Group):
@@ -115,9 +140,9 @@ class ProxySettings(_Group):
 
 
 class LogSettings(_Group):
-    format: str = Field("auto", pattern="^(auto|json|console)$", description="auto, json or console")
-    level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto, json or console")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
     )
 
 
@@ -153,11 +178,12 @@ class Settings(BaseSettings):
     secret_key_previous: Annotated[list[StrongSecret], BeforeValidator(split_list)] = Field(
         [], description="older secret keys that still read, comma-separated"
     )
-    public_url: Origin | None = Field(
-        None, description="where users reach the service; production needs it"
-    )
+    public_url: Origin | None = Field(None, description="where users reach the service; production needs it")
     database: DatabaseSettings = DatabaseSettings()
     access_token: AccessTokenSettings = AccessTokenSettings()
+    refresh_token: RefreshTokenSettings = RefreshTokenSettings()
+    session: SessionSettings = SessionSettings()
+    revocation: RevocationSettings = RevocationSettings()
     password: PasswordSettings = PasswordSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     registration: RegistrationSettings = RegistrationSettings()

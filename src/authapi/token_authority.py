@@ -9,6 +9,7 @@ from uuid import UUID
 
 from authapi import clock, errors
 from authapi.principal import Principal
+from authapi.revocation_set import RevocationSet
 from authapi.security.access_tokens import (
     AccessTokenClaims,
     InvalidAccessToken,
@@ -45,13 +46,16 @@ class TokenAuthority:
     """The keys and the rules of this process's access tokens.
 
     A signature is checked once per process and remembered by the token's digest until the token expires or
-    its key retires.
+    its key retires. Expiry and revocation are checked at every use.
     """
 
-    def __init__(self, *, issuer: str, audience: str, lifetime: timedelta) -> None:
+    def __init__(
+        self, *, issuer: str, audience: str, lifetime: timedelta, revocations: RevocationSet
+    ) -> None:
         self.issuer = issuer
         self.audience = audience
         self.lifetime = lifetime
+        self._revocations = revocations
         self._signing_key: SigningKey | None = None
         self._verifying_keys: dict[str, VerifyingKey] = {}
         self._remembered: OrderedDict[bytes, VerifiedToken] = OrderedDict()
@@ -78,9 +82,16 @@ class TokenAuthority:
         user_session_id: UUID,
         amr: Sequence[str],
         auth_time: datetime,
+        not_before: datetime | None,
     ) -> IssuedAccessToken:
-        """Sign a token for a user's session; `roles` has the strongest one first."""
+        """Sign a token for a user's session; `roles` has the strongest one first.
+
+        `not_before` is the instant up to which the user's tokens are void. A token that is issued within the
+        same second says the next one: whole seconds could not tell it from those that are void.
+        """
         issued_at = int(clock.utc_now().timestamp())
+        if not_before is not None:
+            issued_at = max(issued_at, int(not_before.timestamp()) + 1)
         expires_in = int(self.lifetime.total_seconds())
         claims = AccessTokenClaims(
             iss=self.issuer,
@@ -102,7 +113,10 @@ class TokenAuthority:
         return IssuedAccessToken(self._sign(claims), expires_in)
 
     def verify(self, token: str) -> VerifiedToken:
-        """Check a presented token; raises `errors.InvalidAccessToken` with the reason for the log."""
+        """Check a presented token, from memory alone.
+
+        Raises `errors.InvalidAccessToken` with the reason for the log, `errors.RevocationsUnknown`.
+        """
         now = clock.utc_now()
         digest = token_digest(token)
         verified = self._remembered.get(digest)
@@ -110,6 +124,7 @@ class TokenAuthority:
             if verified is not None:
                 self._remembered.move_to_end(digest)
                 verified.claims.ensure_current(now)
+                self._revocations.check(verified.claims)
                 return verified
             claims = decode_access_token(
                 token, keys=self._verifying_keys, issuer=self.issuer, audience=self.audience, now=now
@@ -117,6 +132,7 @@ class TokenAuthority:
             verified = VerifiedToken(claims, _principal(claims))
         except (InvalidAccessToken, ValueError) as invalid:
             raise errors.InvalidAccessToken(str(invalid)) from None
+        self._revocations.check(claims)
         self._remembered[digest] = verified
         if len(self._remembered) > MAX_REMEMBERED_TOKENS:
             self._remembered.popitem(last=False)

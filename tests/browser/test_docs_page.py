@@ -11,10 +11,10 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
 from pydantic import BaseModel
-from tests.support.browser import Browser, Page, chromium_or_skip, open_browser
-from tests.support.serving import serve
 
 from authapi.api.docs import DOCS_CSP, add_bearer_alternative, mount_docs
+from tests.support.browser import Browser, Page, chromium_or_skip, open_browser
+from tests.support.serving import serve
 
 pytestmark = pytest.mark.browser
 

@@ -6,6 +6,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from authapi.errors import PayloadTooLarge
+from authapi.middleware import body_limit
 from authapi.middleware.body_limit import BodyLimitMiddleware
 
 LIMIT = 100
@@ -108,7 +109,10 @@ class TestChunkedBody:
         assert exchange.headers[b"connection"] == b"close"
         assert exchange.received == 5
 
-    async def test_no_more_than_a_mebibyte_is_dropped(self, exchange: Exchange) -> None:
+    async def test_no_more_than_a_mebibyte_is_dropped(
+        self, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(body_limit, "_LINGER_SECONDS", 0.05)
         await exchange.run([], [b"x" * 65_536] * 100)
         assert exchange.status == 413
         assert exchange.received == 1 + 16

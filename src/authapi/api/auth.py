@@ -1,10 +1,12 @@
 """Registration, login and the caller's own identity."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from authapi import errors
+from authapi.api import refresh_cookie
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
 from authapi.api.route import ApiRoute
+from authapi.enums import TokenDelivery
 from authapi.rate_limit import limits
 from authapi.schemas.auth import LoginRequest, MeResponse, RegisterRequest, SessionResponse
 from authapi.schemas.envelope import ApiResponse, error_responses
@@ -47,7 +49,10 @@ async def register(
         full_name=body.full_name,
         phone=body.phone,
     )
-    return ApiResponse(message="Welcome. You are registered and logged in.", data=session_response(tokens))
+    return ApiResponse(
+        message="Welcome. You are registered and logged in.",
+        data=session_response(tokens, tokens.refresh_token),
+    )
 
 
 @router.post(
@@ -64,24 +69,25 @@ async def register(
 )
 @limits.auth
 async def login(
-    request: Request, body: LoginRequest, db: DbSession, runtime: RuntimeDep
+    request: Request, response: Response, body: LoginRequest, db: DbSession, runtime: RuntimeDep
 ) -> ApiResponse[SessionResponse]:
-    """Exchange e-mail and password for an access token.
+    """Exchange e-mail and password for an access token and a refresh token.
 
     An unknown e-mail and a wrong password get the same answer in the same time.
     """
     tokens = await login_service.log_in(
         db, runtime, email=body.email, password=body.password.get_secret_value()
     )
-    return ApiResponse(message="You are logged in.", data=session_response(tokens))
+    refresh_token = refresh_cookie.deliver(
+        response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
+    )
+    return ApiResponse(message="You are logged in.", data=session_response(tokens, refresh_token))
 
 
 @router.get(
     "/me",
     summary="Who am I?",
-    responses=error_responses(
-        errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests
-    ),
+    responses=error_responses(errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests),
 )
 @limits.user
 async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
@@ -101,8 +107,8 @@ async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeRes
     )
 
 
-def session_response(tokens: SessionTokens) -> SessionResponse:
-    """Show a fresh session to its owner."""
+def session_response(tokens: SessionTokens, refresh_token: str | None) -> SessionResponse:
+    """Show a fresh session to its owner; `refresh_token` is None where a cookie holds it."""
     user = tokens.user
     return SessionResponse(
         user_id=user.id,
@@ -112,4 +118,5 @@ def session_response(tokens: SessionTokens) -> SessionResponse:
         token=tokens.access_token,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,
+        refresh_token=refresh_token,
     )

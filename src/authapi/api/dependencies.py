@@ -62,6 +62,21 @@ async def get_principal(
 
 CurrentPrincipal = Annotated[Principal, Depends(get_principal)]
 
+
+async def get_optional_principal(
+    runtime: RuntimeDep, token: Annotated[str | None, Depends(oauth2_scheme)]
+) -> Principal | None:
+    """The user of a valid bearer token, or None: for routes that know another proof as well."""
+    if token is None:
+        return None
+    try:
+        return runtime.tokens.verify(token).principal
+    except errors.InvalidAccessToken:
+        return None
+
+
+OptionalPrincipal = Annotated[Principal | None, Depends(get_optional_principal)]
+
 Guard = Callable[..., Coroutine[Any, Any, Principal]]
 
 

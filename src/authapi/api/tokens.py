@@ -13,6 +13,7 @@ from authapi.api.oauth2_route import OAuth2Route
 from authapi.rate_limit import limits
 from authapi.schemas.auth import OAuth2ErrorResponse, TokenForm, TokenResponse
 from authapi.services import login as login_service
+from authapi.services import token_refresh
 from authapi.services.user_sessions import SessionTokens
 
 router = APIRouter(prefix="/api/auth", tags=["tokens"], route_class=OAuth2Route)
@@ -35,7 +36,7 @@ router = APIRouter(prefix="/api/auth", tags=["tokens"], route_class=OAuth2Route)
 async def token(
     request: Request, form: Annotated[TokenForm, Form()], db: DbSession, runtime: RuntimeDep
 ) -> TokenResponse:
-    """Exchange a password for an access token, as OAuth2 clients and *Authorize* on this page do.
+    """Exchange a password or a refresh token for a pair of tokens, as OAuth2 clients and *Authorize* do.
 
     `scope` narrows what the token may do; without it the token may do all that the user may.
     """
@@ -43,6 +44,10 @@ async def token(
         raise errors.InvalidClient("no client is registered")
     if not form.grant_type:
         raise errors.InvalidOAuth2Request("no grant_type")
+    if form.grant_type == "refresh_token":
+        if not form.refresh_token:
+            raise errors.InvalidOAuth2Request("no refresh_token")
+        return token_response(await token_refresh.refresh(db, runtime, refresh_token=form.refresh_token))
     if form.grant_type != "password":
         raise errors.UnsupportedGrantType(form.grant_type)
     await limits.spend(request, name="auth")
@@ -61,7 +66,10 @@ async def token(
 def token_response(tokens: SessionTokens) -> TokenResponse:
     """Show tokens in the words of RFC 6749 section 5.1."""
     return TokenResponse(
-        access_token=tokens.access_token, expires_in=tokens.expires_in, scope=tokens.scope
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+        scope=tokens.scope,
+        refresh_token=tokens.refresh_token,
     )
 
 

@@ -114,11 +114,13 @@ class _ClosingAnswer:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _drop_upload(self) -> None:
-        dropped = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
+                dropped = 0
                 while dropped < _LINGER_BYTES:
                     message = await self._receive()
                     if message["type"] != "http.request" or not message.get("more_body", False):
                         return
                     dropped += len(message.get("body", b""))
+                # Reading on would be free bandwidth for a flood; unread, the client's socket fills and stops.
+                await asyncio.sleep(_LINGER_SECONDS)

@@ -4,7 +4,9 @@ from authapi.models.audit_event import AuditEvent
 from authapi.models.base import Base
 from authapi.models.password_credential import PasswordCredential
 from authapi.models.permission import Permission
+from authapi.models.revocation import Revocation
 from authapi.models.role import Role, role_permissions
+from authapi.models.service_client import ServiceClient
 from authapi.models.signing_key import SigningKey
 from authapi.models.user import User, user_roles
 from authapi.models.user_session import UserSession
@@ -14,7 +16,9 @@ __all__ = [
     "Base",
     "PasswordCredential",
     "Permission",
+    "Revocation",
     "Role",
+    "ServiceClient",
     "SigningKey",
     "User",
     "UserSession",

@@ -17,4 +17,5 @@ class SigningKey(IdMixin, TimestampMixin, Base):
     algorithm: Mapped[str] = mapped_column(String(16))
     sealed_private_key: Mapped[str] = mapped_column(Text)
     activates_at: Mapped[datetime]
-    retired_at: Mapped[datetime | None]
+    # When the last token that the key signed has expired; None while no successor is planned.
+    verifies_until: Mapped[datetime | None]

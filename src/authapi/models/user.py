@@ -32,6 +32,8 @@ class User(IdMixin, TimestampMixin, Base):
     locale: Mapped[str] = mapped_column(String(16), default="en")
     discoverable: Mapped[bool] = mapped_column(default=False)
     disabled_at: Mapped[datetime | None]
+    # Access tokens that were issued up to this second no longer speak for the user.
+    tokens_not_before: Mapped[datetime | None]
 
     roles: Mapped[list[Role]] = relationship(
         secondary=user_roles, order_by=(Role.rank.desc(), Role.name), lazy="selectin", viewonly=True

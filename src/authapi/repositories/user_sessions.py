@@ -1,7 +1,13 @@
 """Logins on devices."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from authapi.enums import RevocationReason
 from authapi.models import UserSession
 
 
@@ -9,3 +15,115 @@ async def add(db: AsyncSession, user_session: UserSession) -> None:
     """Insert a session and fill in its key."""
     db.add(user_session)
     await db.flush()
+
+
+async def find_by_id(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
+    """The session as the database has it now, ended or not."""
+    statement = select(UserSession).where(UserSession.id == user_session_id)
+    return await db.scalar(statement.execution_options(populate_existing=True))
+
+
+async def find_live(
+    db: AsyncSession, user_session_id: UUID, *, user_id: UUID, now: datetime
+) -> UserSession | None:
+    """A user's own session that has neither ended nor expired."""
+    return await db.scalar(
+        select(UserSession).where(
+            UserSession.id == user_session_id, UserSession.user_id == user_id, *_is_live(now)
+        )
+    )
+
+
+async def list_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> list[UserSession]:
+    """A user's sessions that have neither ended nor expired, the one used last first."""
+    return list(
+        await db.scalars(
+            select(UserSession)
+            .where(UserSession.user_id == user_id, *_is_live(now))
+            .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
+        )
+    )
+
+
+async def rotate(
+    db: AsyncSession,
+    user_session_id: UUID,
+    *,
+    generation: int,
+    now: datetime,
+    idle_expires_at: datetime,
+    ip: str | None,
+) -> UserSession | None:
+    """Move a live session from `generation` to the next; None if it is not at that generation.
+
+    One conditional UPDATE: of any number of concurrent callers exactly one gets the row.
+    """
+    statement = (
+        update(UserSession)
+        .where(UserSession.id == user_session_id, UserSession.generation == generation, *_is_live(now))
+        .values(
+            generation=generation + 1,
+            rotated_at=now,
+            last_used_at=now,
+            idle_expires_at=idle_expires_at,
+            ip=ip,
+            updated_at=now,
+        )
+        .returning(UserSession)
+    )
+    return (await db.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+
+
+async def revoke(
+    db: AsyncSession,
+    *,
+    user_id: UUID,
+    at: datetime,
+    reason: RevocationReason,
+    only: UUID | None = None,
+    sparing: UUID | None = None,
+) -> Sequence[UUID]:
+    """End the user's sessions that have not ended; returns the ids of those that this call ended."""
+    statement = update(UserSession).where(
+        UserSession.user_id == user_id, UserSession.revoked_at.is_(None), UserSession.expires_at > at
+    )
+    if only is not None:
+        statement = statement.where(UserSession.id == only)
+    if sparing is not None:
+        statement = statement.where(UserSession.id != sparing)
+    values = {"revoked_at": at, "revoked_reason": reason, "updated_at": at}
+    return (await db.scalars(statement.values(values).returning(UserSession.id))).all()
+
+
+async def oldest_beyond(db: AsyncSession, *, user_id: UUID, keep: int, now: datetime) -> Sequence[UUID]:
+    """The ids of the live sessions that are in excess of `keep`, those used longest ago."""
+    return (
+        await db.scalars(
+            select(UserSession.id)
+            .where(UserSession.user_id == user_id, *_is_live(now))
+            .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
+            .offset(keep)
+        )
+    ).all()
+
+
+async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> datetime | None:
+    """Wait for refreshes of the user's sessions that are under way, and hold up later ones until the commit.
+
+    Returns when a session of the user was last given a token.
+    """
+    statement = (
+        update(UserSession)
+        .where(UserSession.user_id == user_id, *_is_live(now))
+        .values(updated_at=now)
+        .returning(UserSession.last_used_at)
+    )
+    return max((await db.scalars(statement)).all(), default=None)
+
+
+def _is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > now,
+        UserSession.idle_expires_at > now,
+    )

@@ -18,9 +18,7 @@ async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | Non
 
 async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:
     """The account, as the database has it now."""
-    return await db.scalar(
-        select(User).where(User.id == user_id).execution_options(populate_existing=True)
-    )
+    return await db.scalar(select(User).where(User.id == user_id).execution_options(populate_existing=True))
 
 
 async def find_for_update(db: AsyncSession, user_id: UUID) -> User | None:

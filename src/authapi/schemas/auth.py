@@ -7,8 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from authapi.emails import MAX_EMAIL_CHARACTERS
-from authapi.schemas.envelope import RequestModel, ResponseModel
-from authapi.schemas.fields import Email, FullName, Password, Phone
+from authapi.enums import TokenDelivery
+from authapi.schemas.envelope import FromString, RequestModel, ResponseModel
+from authapi.schemas.fields import Email, FullName, Password, Phone, RefreshToken
 
 
 class RegisterRequest(RequestModel):
@@ -20,6 +21,18 @@ class RegisterRequest(RequestModel):
 
 class LoginRequest(RequestModel):
     email: Email
+    password: Password
+    token_delivery: FromString[TokenDelivery] = Field(
+        TokenDelivery.BODY,
+        description="`cookie` puts the refresh token into an HttpOnly cookie instead of the body.",
+    )
+
+
+class RefreshRequest(RequestModel):
+    refresh_token: RefreshToken | None = Field(None, description="Leave it out where a cookie holds it.")
+
+
+class ReauthenticateRequest(RequestModel):
     password: Password
 
 
@@ -34,6 +47,17 @@ class SessionResponse(ResponseModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_token: str | None = Field(description="Null where a cookie holds it.")
+
+
+class RefreshResponse(ResponseModel):
+    """The session's next pair."""
+
+    token: str
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_token: str | None = Field(description="Null where a cookie holds it.")
 
 
 class TokenForm(BaseModel):
@@ -45,6 +69,7 @@ class TokenForm(BaseModel):
     username: str = Field("", max_length=MAX_EMAIL_CHARACTERS, description="The e-mail.")
     password: SecretStr | None = Field(None, max_length=1024)
     scope: str = Field("", max_length=2000, description="Permissions, separated by spaces.")
+    refresh_token: str = Field("", max_length=200)
     client_id: str = Field("", max_length=200)
     client_secret: SecretStr | None = Field(None, max_length=1024)
 
@@ -56,6 +81,7 @@ class TokenResponse(ResponseModel):
     token_type: Literal["bearer"] = "bearer"
     expires_in: int
     scope: str
+    refresh_token: str | None = None
 
 
 class OAuth2ErrorResponse(ResponseModel):
@@ -74,3 +100,20 @@ class MeResponse(ResponseModel):
     session_id: UUID
     amr: list[str] = Field(description="How the user proved who he is (RFC 8176).")
     auth_time: datetime
+
+
+class SessionInfo(ResponseModel):
+    """One login on one device; holds nothing that could be used as a token."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    ip: str | None
+    user_agent: str | None
+    amr: list[str]
+    current: bool = Field(description="Whether this request came from it.")
+
+
+class LogoutAllResponse(ResponseModel):
+    ended_sessions: int

@@ -17,9 +17,7 @@ Email = Annotated[
     ),
 ]
 # Length in code points is the policy's business; 1,024 bytes are enforced there too.
-Password = Annotated[
-    SecretStr, Field(min_length=1, max_length=1024, examples=["correct Horse 7 battery"])
-]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=1024, examples=["correct Horse 7 battery"])]
 FullName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
@@ -29,4 +27,8 @@ Phone = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=32, pattern=r"^\+?[0-9 ()./-]{3,31}$"),
     Field(examples=["+44 20 7946 0018"]),
+]
+RefreshToken = Annotated[
+    str,
+    Field(min_length=1, max_length=200, examples=["authapi_rt_AQGh_UgszwgfcYexaf5aWWG3..."]),
 ]

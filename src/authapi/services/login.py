@@ -1,5 +1,7 @@
 """Login: an identifier and a password become a session."""
 
+from uuid import UUID
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
@@ -38,32 +40,46 @@ async def log_in(
 
 
 async def check_password(db: AsyncSession, runtime: Runtime, *, email: str, password: str) -> User:
-    """The user whose password this is, locked until the transaction ends.
+    """The user with this address, if the password is his, locked until the transaction ends.
 
-    Raises `InvalidCredentials`, `HashingBusy`. The account may be disabled: that is for the caller to say.
+    Raises `InvalidCredentials`, `HashingBusy`, and puts a failure on record. The account may be disabled:
+    that is for the caller to say.
+    """
+    user = await _find_user(db, email)
+    try:
+        return await check_password_of(db, runtime, user_id=user.id if user else None, password=password)
+    except errors.InvalidCredentials as refused:
+        await record_failure(db, user, reason=str(refused.detail))
+        raise
+
+
+async def check_password_of(
+    db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, password: str
+) -> User:
+    """The user with this id, if the password is his, locked until the transaction ends.
+
+    Costs the same for None as for a wrong password. Raises `InvalidCredentials` with the reason as detail,
+    `HashingBusy`.
     """
     while True:
-        user = await _find_user(db, email)
-        stored = user and await password_credentials.find_hash_confidential(db, user_id=user.id)
+        stored = user_id and await password_credentials.find_hash_confidential(db, user_id=user_id)
         await hand_back_connection(db)
-        if user is None or stored is None:
+        if user_id is None or not stored:
             await runtime.hasher.verify_dummy(password)
-            await record_failure(db, user, reason="no_such_user" if user is None else "no_password")
-            raise errors.InvalidCredentials
+            raise errors.InvalidCredentials("no_such_user" if user_id is None else "no_password")
         verification = await runtime.hasher.verify(password, stored)
         if not verification.matches:
-            await record_failure(db, user, reason="wrong_password")
-            raise errors.InvalidCredentials
+            raise errors.InvalidCredentials("wrong_password")
         # Hashing took a while without a transaction. From here on the row lock makes the account stand still;
         # if its password was changed meanwhile, the old one must not open a session: check again.
-        current = await users.find_for_update(db, user.id)
-        now_stored = await password_credentials.find_hash_confidential(db, user_id=user.id)
-        if current is not None and now_stored == stored:
+        user = await users.find_for_update(db, user_id)
+        now_stored = await password_credentials.find_hash_confidential(db, user_id=user_id)
+        if user is not None and now_stored == stored:
             break
     if verification.replacement is not None:
-        await password_credentials.replace(db, user_id=user.id, password_hash=verification.replacement)
-        await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user.id)
-    return current
+        await password_credentials.replace(db, user_id=user_id, password_hash=verification.replacement)
+        await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user_id)
+    return user
 
 
 async def _find_user(db: AsyncSession, email: str) -> User | None:
@@ -82,5 +98,5 @@ async def record_failure(db: AsyncSession, user: User | None, *, reason: str) ->
         AuditAction.USER_LOGIN_FAILED,
         outcome=Outcome.FAILURE,
         reason=reason,
-        subject_id=user and user.id,
+        subject_id=user.id if user else None,
     )

@@ -30,9 +30,9 @@ async def load_keys(db: AsyncSession, runtime: Runtime) -> None:
     algorithm = Algorithm(settings.algorithm.value)
     await signing_keys.lock(db)
     rows = await signing_keys.list_all(db)
-    if not any(row.algorithm == algorithm and row.retired_at is None for row in rows):
+    if not any(row.algorithm == algorithm and row.verifies_until is None for row in rows):
         rows.insert(0, await _create_key(db, runtime, algorithm=algorithm, activates_at=clock.utc_now()))
-    keys = [(row, _open_key(runtime, row)) for row in rows if row.retired_at is None]
+    keys = [(row, _open_key(runtime, row)) for row in rows if row.verifies_until is None]
     signing = next(key for row, key in keys if row.algorithm == algorithm)
     runtime.tokens.use_keys(signing=signing, verifying=[key.verifying_key for _, key in keys])
 

@@ -1,14 +1,17 @@
-"""Opens sessions: what a login on a device leads to."""
+"""Opens sessions: what a login on a device leads to, and the tokens that speak for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi import clock, request_context
+from authapi import clock, errors, request_context
+from authapi.enums import RevocationReason
 from authapi.models import User, UserSession
 from authapi.repositories import user_sessions
 from authapi.runtime import Runtime
+from authapi.services import revocation
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
@@ -21,6 +24,7 @@ class SessionTokens:
     access_token: str
     expires_in: int
     scope: str
+    refresh_token: str
 
 
 async def open_session(
@@ -28,18 +32,19 @@ async def open_session(
 ) -> SessionTokens:
     """Start a session for a user who has just proved who he is with the factors in `amr` (RFC 8176).
 
-    `scope` narrows the tokens of the session to some of the user's permissions; None means all of them.
+    `scope` narrows the tokens of the session to some of the user's permissions; None means all of them. The
+    caller holds the lock on the user's row. A user's oldest sessions beyond the cap end.
     """
     now = clock.utc_now()
     context = request_context.current()
-    lifetime = runtime.settings.access_token.lifetime
+    lifetimes = runtime.settings.refresh_token
     user_session = UserSession(
         user_id=user.id,
         rotated_at=now,
         last_used_at=now,
         auth_time=now,
-        expires_at=now + lifetime,
-        idle_expires_at=now + lifetime,
+        expires_at=now + lifetimes.lifetime,
+        idle_expires_at=now + lifetimes.idle_lifetime,
         amr=list(amr),
         scope=scope,
         client_id=FIRST_PARTY_CLIENT_ID,
@@ -47,11 +52,16 @@ async def open_session(
         user_agent=context.user_agent,
     )
     await user_sessions.add(db, user_session)
+    keep = runtime.settings.session.max_per_user
+    for surplus in await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now):
+        await revocation.revoke_user_sessions(
+            db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
+        )
     return issue_tokens(runtime, user=user, user_session=user_session)
 
 
 def issue_tokens(runtime: Runtime, *, user: User, user_session: UserSession) -> SessionTokens:
-    """Sign an access token with what the user may do now, within the scope of the session."""
+    """Issue the session's pair: what the user may do now, within the scope of the session."""
     scope = " ".join(granted_scopes(user, requested=user_session.scope))
     issued = runtime.tokens.issue_for_user(
         user_id=user.id,
@@ -61,8 +71,16 @@ def issue_tokens(runtime: Runtime, *, user: User, user_session: UserSession) -> 
         user_session_id=user_session.id,
         amr=user_session.amr,
         auth_time=user_session.auth_time,
+        not_before=user.tokens_not_before,
     )
-    return SessionTokens(user, user_session, issued.token, issued.expires_in, scope)
+    return SessionTokens(
+        user=user,
+        user_session=user_session,
+        access_token=issued.token,
+        expires_in=issued.expires_in,
+        scope=scope,
+        refresh_token=runtime.refresh_tokens.issue(user_session.id, user_session.generation),
+    )
 
 
 def granted_scopes(user: User, *, requested: str | None) -> list[str]:
@@ -72,3 +90,24 @@ def granted_scopes(user: User, *, requested: str | None) -> list[str]:
         return list(permissions)
     wanted = set(requested.split())
     return [permission for permission in permissions if permission in wanted]
+
+
+async def list_sessions(db: AsyncSession, *, user_id: UUID) -> list[UserSession]:
+    """The user's live sessions, the one used last first."""
+    return await user_sessions.list_live(db, user_id=user_id, now=clock.utc_now())
+
+
+async def end_session(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    user_id: UUID,
+    user_session_id: UUID,
+    reason: RevocationReason = RevocationReason.ENDED_BY_USER,
+) -> None:
+    """End one of the user's own sessions; raises `SessionNotFound` for those of others and ended ones."""
+    ended = await revocation.revoke_user_sessions(
+        db, runtime, user_id=user_id, only=user_session_id, reason=reason, actor_id=user_id
+    )
+    if not ended:
+        raise errors.SessionNotFound

@@ -1,0 +1,80 @@
+"""The caller's own profile."""
+
+from fastapi import APIRouter, Request
+
+from authapi import errors
+from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
+from authapi.api.route import ApiRoute
+from authapi.rate_limit import limits
+from authapi.schemas.envelope import ApiResponse, error_responses
+from authapi.schemas.profile import (
+    DeleteProfileRequest,
+    ProfileResponse,
+    ReplaceProfileRequest,
+    UpdateProfileRequest,
+)
+from authapi.services import account_deletion, authorization, profile
+
+router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
+
+READ_ERRORS = (
+    errors.BadRequest,
+    errors.NotAuthenticated,
+    errors.InvalidAccessToken,
+    errors.TooManyRequests,
+    errors.DatabaseUnavailable,
+)
+WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.PayloadTooLarge, errors.ValidationFailed)
+
+
+@router.get("", summary="Read your profile", responses=error_responses(*READ_ERRORS))
+@limits.user
+async def read_profile(
+    request: Request, db: DbSession, principal: CurrentPrincipal
+) -> ApiResponse[ProfileResponse]:
+    """Read your account as it is now, whatever your token was issued with."""
+    user = await authorization.get_active_user(db, principal)
+    return ApiResponse(message="This is your profile.", data=ProfileResponse.model_validate(user))
+
+
+@router.put("", summary="Replace your profile", responses=error_responses(*WRITE_ERRORS))
+@limits.user
+async def replace_profile(
+    request: Request, body: ReplaceProfileRequest, db: DbSession, principal: CurrentPrincipal
+) -> ApiResponse[ProfileResponse]:
+    """Set every field of your profile; a `phone` of null removes the number."""
+    user = await profile.update_profile(db, principal, changes=body.model_dump())
+    return ApiResponse(message="Your profile is saved.", data=ProfileResponse.model_validate(user))
+
+
+@router.patch("", summary="Change parts of your profile", responses=error_responses(*WRITE_ERRORS))
+@limits.user
+async def update_profile(
+    request: Request, body: UpdateProfileRequest, db: DbSession, principal: CurrentPrincipal
+) -> ApiResponse[ProfileResponse]:
+    """Set the fields that you send and leave the others as they are."""
+    user = await profile.update_profile(db, principal, changes=body.model_dump(exclude_unset=True))
+    return ApiResponse(message="Your profile is saved.", data=ProfileResponse.model_validate(user))
+
+
+@router.delete(
+    "",
+    summary="Delete your account",
+    responses=error_responses(*WRITE_ERRORS, errors.InvalidCredentials, errors.LastAdmin, errors.HashingBusy),
+)
+@limits.auth
+async def delete_profile(
+    request: Request,
+    body: DeleteProfileRequest,
+    db: DbSession,
+    runtime: RuntimeDep,
+    principal: CurrentPrincipal,
+) -> ApiResponse[None]:
+    """Delete your account and all of its sessions, after a look at your password.
+
+    The last administrator cannot leave.
+    """
+    await account_deletion.delete_own_account(
+        db, runtime, principal=principal, password=body.password.get_secret_value()
+    )
+    return ApiResponse(message="Your account is deleted.", data=None)

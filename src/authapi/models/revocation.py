@@ -1,0 +1,32 @@
+"""Revocations that access tokens still have to be checked against."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Identity, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from authapi import clock
+from authapi.models.base import Base
+
+
+class Revocation(Base):
+    """Ends one session (`user_session_id`), or all tokens of a `subject` issued up to `not_before`.
+
+    `subject` is a user's or a service client's id. The row matters until `expires_at`, when the last token it
+    concerns has expired. `transaction_id` is PostgreSQL's: rows that commit late are found by it; on SQLite,
+    where writers queue up, `id` alone tells the order.
+    """
+
+    __tablename__ = "revocations"
+
+    # SQLite generates keys for INTEGER columns only.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True
+    )
+    transaction_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    user_session_id: Mapped[UUID | None]
+    subject: Mapped[str | None] = mapped_column(String(64))
+    not_before: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.utc_now)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

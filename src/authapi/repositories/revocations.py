@@ -1,0 +1,77 @@
+"""Revocations, and reading on in them without missing what committed late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, cast, func, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Text
+
+from authapi.models import Revocation
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationPage:
+    """Revocations, and the position from which to read on."""
+
+    revocations: Sequence[Revocation]
+    position: int
+
+
+async def add_sessions(
+    db: AsyncSession, user_session_ids: Sequence[UUID], *, expires_at: datetime, created_at: datetime
+) -> None:
+    """Publish the end of sessions."""
+    shared = {"expires_at": expires_at, "created_at": created_at}
+    await _insert(db, [{"user_session_id": id} | shared for id in user_session_ids])
+
+
+async def add_subject(
+    db: AsyncSession, subject: str, *, not_before: datetime, expires_at: datetime, created_at: datetime
+) -> None:
+    """Publish that tokens of a user or service client issued up to `not_before` are void."""
+    shared = {"expires_at": expires_at, "created_at": created_at}
+    await _insert(db, [{"subject": subject, "not_before": not_before} | shared])
+
+
+async def read_on(db: AsyncSession, *, position: int, now: datetime) -> RevocationPage:
+    """Every revocation that was committed since `position` and still matters; 0 reads them all.
+
+    On PostgreSQL a row can commit after a row with a higher id. The position is therefore the oldest
+    transaction that was still running: what such a transaction writes is read by the next call, at the price
+    of reading some rows twice.
+    """
+    if _is_postgresql(db):
+        horizon = _as_bigint(func.pg_snapshot_xmin(func.pg_current_snapshot()))
+        is_new: ColumnElement[bool] = Revocation.transaction_id >= position
+    else:
+        horizon = select(func.coalesce(func.max(Revocation.id), 0)).scalar_subquery()
+        is_new = Revocation.id > position
+    statement = (
+        select(literal(1), horizon.label("horizon"), Revocation)
+        .select_from(select(literal(1).label("one")).subquery())
+        .join(Revocation, is_new & (Revocation.expires_at > now), isouter=True)
+        .order_by(Revocation.id)
+    )
+    rows = (await db.execute(statement)).all()
+    return RevocationPage([row[2] for row in rows if row[2] is not None], rows[0][1])
+
+
+async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        transaction_id = (
+            _as_bigint(func.pg_current_xact_id()) if _is_postgresql(db) else literal(0, BigInteger)
+        )
+        await db.execute(insert(Revocation).values(transaction_id=transaction_id), rows)
+
+
+def _as_bigint(expression: ColumnElement[Any]) -> ColumnElement[int]:
+    # xid8 has no direct cast to bigint.
+    return cast(cast(expression, Text), BigInteger)
+
+
+def _is_postgresql(db: AsyncSession) -> bool:
+    return db.get_bind().dialect.name == "postgresql"

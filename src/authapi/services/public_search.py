@@ -1,0 +1,1 @@
+"""The public search for users who chose to be discoverable."""

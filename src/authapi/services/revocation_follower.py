@@ -1,0 +1,71 @@
+"""Keeps this process's revocation set up to date by reading on in the table, several times a second."""
+
+import asyncio
+import time
+
+import structlog
+
+from authapi import clock
+from authapi.database import Database
+from authapi.repositories import revocations
+from authapi.revocation_set import RevocationSet
+from authapi.runtime import Runtime
+
+# What was revoked on another host is refused here after this, plus the time of one query.
+POLL_SECONDS = 0.25
+READ_TIMEOUT_SECONDS = 2.0
+
+logger = structlog.stdlib.get_logger("authapi.revocations")
+
+
+class RevocationFollower:
+    """Follows the revocations over a connection of its own, which a busy pool cannot keep from it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._set: RevocationSet = runtime.revocations
+        self._database = Database(
+            runtime.settings.database_url, pool_size=1, timeout=runtime.settings.database.timeout
+        )
+        self._position = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read all revocations that still matter, then follow; raises what the database raises."""
+        await self.read_on()
+        self._task = asyncio.create_task(self._follow(), name="revocation-follower")
+
+    async def stop(self) -> None:
+        """End the task and close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._database.close()
+
+    async def read_on(self) -> None:
+        """Take over what was committed since the last call."""
+        read_at = time.monotonic()
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._database.reading() as db:
+            page = await revocations.read_on(db, position=self._position, now=clock.utc_now())
+        for row in page.revocations:
+            if row.user_session_id is not None:
+                self._set.add_session(row.user_session_id, expires_at=row.expires_at)
+            if row.subject is not None and row.not_before is not None:
+                self._set.add_subject(row.subject, not_before=row.not_before, expires_at=row.expires_at)
+        self._position = page.position
+        self._set.confirm(read_at=read_at)
+
+    async def _follow(self) -> None:
+        is_following = True
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self.read_on()
+            except Exception as error:
+                # Whatever it is, the next round tries again; meanwhile the set grows stale and then refuses.
+                if is_following:
+                    logger.error("revocations.lost", error=type(error).__name__)
+                is_following = False
+            else:
+                if not is_following:
+                    logger.info("revocations.followed_again")
+                is_following = True
