@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
-from authapi.api import auth, docs, health, refresh_cookie, sessions, tokens
+from authapi.api import auth, docs, health, profile, public, refresh_cookie, sessions, tokens
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         RateLimitOptions(**settings.rate_limit.model_dump()), identify=_identify
     )
     install_error_handlers(app)
-    for module in (auth, sessions, tokens, health):
+    for module in (auth, sessions, tokens, profile, public, health):
         app.include_router(module.router)
     if settings.docs_enabled:
         docs.mount_docs(app)

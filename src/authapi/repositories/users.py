@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
+from authapi.enums import BuiltInRole
 from authapi.models import Role, User, user_roles
 
 
@@ -44,3 +45,28 @@ async def replace_roles(db: AsyncSession, user: User, roles: Iterable[Role]) -> 
     if rows:
         await db.execute(insert(user_roles), rows)
     await db.refresh(user, ["roles"])
+
+
+async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | None:
+    """An active administrator besides this user.
+
+    Whoever else asks waits until the transaction ends: of two administrators who leave at once, the second
+    must not count on the first. Lock the user's row before, never after, or two such transactions deadlock.
+    """
+    admin_role = select(Role.id).where(Role.name == BuiltInRole.ADMIN)
+    await db.execute(admin_role.with_for_update(key_share=True))
+    return await db.scalar(
+        select(User.id)
+        .join(user_roles, user_roles.c.user_id == User.id)
+        .where(
+            user_roles.c.role_id == admin_role.scalar_subquery(),
+            User.id != user_id,
+            User.disabled_at.is_(None),
+        )
+        .limit(1)
+    )
+
+
+async def remove(db: AsyncSession, user_id: UUID) -> None:
+    """Delete an account; its password, sessions and roles go with it."""
+    await db.execute(delete(User).where(User.id == user_id))

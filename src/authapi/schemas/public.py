@@ -1,18 +1,26 @@
-"""What anybody may read about users who chose to be found."""
+"""The public search: what may be asked, and what anybody may read."""
 
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from authapi.schemas.envelope import ResponseModel
 
-SearchText = Annotated[
-    str,
-    # Two characters that are no spaces at the ends: one letter would list half of the users.
-    StringConstraints(strip_whitespace=True, min_length=2, max_length=100, pattern=r"^\s*\S.*\S\s*$"),
-    Field(description="A part of the full name, in upper or lower case.", examples=["lovelace"]),
-]
+
+class PublicSearchQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    q: str = Field(
+        # Two characters at least, spaces around them aside: one letter would list half of the users.
+        pattern=r"^ *[^ \x00-\x1f\x7f][^\x00-\x1f\x7f]*[^ \x00-\x1f\x7f] *$",
+        max_length=100,
+        description="A part of the full name, at least two characters; upper and lower case are alike.",
+        examples=["lovelace"],
+    )
+    cursor: str | None = Field(
+        None, max_length=2000, description="`page.next_cursor` of the page before; absent for the first."
+    )
+    limit: int = Field(20, ge=1, le=100, description="Users on a page.")
 
 
 class PublicUserResponse(ResponseModel):

@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.enums import AuditAction, Outcome, RevocationReason
+from authapi.enums import AuditAction, BuiltInRole, Outcome, RevocationReason
 from authapi.principal import Principal
 from authapi.repositories import users
 from authapi.runtime import Runtime
@@ -36,10 +36,12 @@ async def delete_own_account(
     # Looked at again: hashing took a while without a lock.
     if not user.is_active:
         raise errors.InvalidAccessToken("account_gone_or_disabled")
+    if BuiltInRole.ADMIN in user.role_names and not await users.find_other_active_admin(db, user.id):
+        raise errors.LastAdmin
     await revocation.revoke_user_sessions(
         db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED, actor_id=user.id
     )
-    await users.delete(db, user)
+    await users.remove(db, user.id)
     await audit.record(
         db,
         AuditAction.USER_DELETED,

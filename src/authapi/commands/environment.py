@@ -1,0 +1,116 @@
+"""What commands work with: the settings, the database, the runtime, each with failures that name the cause."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from authapi.commands.failures import CommandFailed
+from authapi.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from authapi.database import Database
+    from authapi.migrations import SchemaState
+    from authapi.runtime import Runtime
+
+
+def prepare_settings() -> Settings:
+    """The settings, with logging set up for a command: its own output says the rest; raises `InvalidSettings`."""
+    from authapi.logs import configure_logging
+
+    settings = load_settings()
+    level = "error" if settings.log.level == "error" else "warning"
+    configure_logging(format=settings.log.format, level=level)
+    return settings
+
+
+async def read_schema_state(settings: Settings) -> "SchemaState":
+    """Connect to the database of the settings and look; raises `CommandFailed` naming what is in the way."""
+    from authapi.migrations import schema_state
+
+    async with _open_database(settings) as database:
+        with _unreachable(settings):
+            return await schema_state(database)
+
+
+async def migrate(settings: Settings) -> None:
+    """Run the pending migrations; a schema of a newer release is left alone. Raises `CommandFailed`."""
+    from authapi import migrations
+
+    if await read_schema_state(settings) is migrations.SchemaState.BEHIND:
+        with database_failures(settings):
+            await migrations.upgrade(settings.database_url)
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> "AsyncIterator[Runtime]":
+    """The tools of the services, on a database that can be reached and whose schema is current.
+
+    Raises `CommandFailed`, `InvalidSettings`.
+    """
+    from authapi.migrations import SchemaBehind, SchemaState
+    from authapi.runtime import Runtime
+
+    if await read_schema_state(settings) is SchemaState.BEHIND:
+        raise CommandFailed(str(SchemaBehind()))
+    runtime = Runtime.build(settings)
+    try:
+        with database_failures(settings):
+            yield runtime
+    finally:
+        await runtime.close()
+
+
+@contextmanager
+def database_failures(settings: Settings) -> Iterator[None]:
+    """Raise what the database or its driver reports as `CommandFailed`, without parameters or credentials."""
+    from asyncpg import InterfaceError, PostgresError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, PostgresError, InterfaceError, OSError) as error:
+        raise CommandFailed(_explain(settings, error)) from None
+
+
+@asynccontextmanager
+async def _open_database(settings: Settings) -> "AsyncIterator[Database]":
+    from authapi.database import Database
+
+    with _unreachable(settings):
+        database = Database(settings.database_url, pool_size=1, timeout=settings.database.timeout)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@contextmanager
+def _unreachable(settings: Settings) -> Iterator[None]:
+    try:
+        with database_failures(settings):
+            yield
+    except (ValueError, TypeError):
+        # The URL's port or one of its options; the text may quote the password.
+        raise CommandFailed("AUTHAPI_DATABASE__URL: is malformed or holds an unknown option") from None
+
+
+def _explain(settings: Settings, error: Exception) -> str:
+    from asyncpg import InterfaceError, PostgresError
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, DBAPIError
+
+    if isinstance(error, ArgumentError):
+        return "AUTHAPI_DATABASE__URL: is malformed or holds an unknown option"
+    url = make_url(settings.database_url)
+    place = (
+        f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}" if url.host else str(url.database)
+    )
+    cause: BaseException = error.orig or error if isinstance(error, DBAPIError) else error
+    if isinstance(cause, OSError):
+        reason = cause.strerror or type(cause).__name__
+    elif isinstance(cause, PostgresError | InterfaceError) or isinstance(error, DBAPIError):
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    else:
+        reason = type(cause).__name__
+    name = "AUTHAPI_DATABASE__URL" if settings.database.url else "AUTHAPI_DATA_DIR"
+    return f"{name}: the database {place} does not work: {reason}"

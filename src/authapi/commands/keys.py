@@ -1,0 +1,33 @@
+"""`authapi keys`: the keys that sign access tokens."""
+
+import asyncio
+
+import typer
+
+from authapi.commands import output
+from authapi.commands.environment import open_runtime, prepare_settings
+from authapi.settings import Settings
+
+app = typer.Typer(help="The keys that sign access tokens.", no_args_is_help=True)
+
+
+@app.callback()
+def options() -> None:
+    """The keys that sign access tokens."""
+
+
+@app.command("list")
+def list_keys() -> None:
+    """List the keys: next is published, current signs, retired still verifies."""
+    rows = asyncio.run(_list_keys(prepare_settings()))
+    output.table(("kid", "algorithm", "state", "activates_at"), rows)
+
+
+async def _list_keys(settings: Settings) -> list[tuple[str, str, str, str]]:
+    from authapi.services import signing_keys
+
+    async with open_runtime(settings) as runtime, runtime.database.reading() as db:
+        return [
+            (key.kid, key.algorithm, key.state, key.activates_at.isoformat(timespec="seconds"))
+            for key in await signing_keys.list_keys(db)
+        ]

@@ -1,0 +1,42 @@
+"""How commands speak: results on stdout, everything else on stderr, colours only on a terminal."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def result(text: str, *, style: str = "") -> None:
+    """Print one line of a command's result."""
+    _print(text, style, Console())
+
+
+def note(text: str, *, style: str = "") -> None:
+    """Print one line for the person at the terminal."""
+    _print(text, style, Console(stderr=True))
+
+
+def error(text: str) -> None:
+    """Print one line that says what went wrong and what to do."""
+    note(f"error: {text}", style="red")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows: aligned on a terminal, otherwise one line a row with tabs between, the columns' names first."""
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            result("\t".join(row))
+        return
+    aligned = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        aligned.add_column(column, overflow="fold", header_style="bold")
+    for row in rows:
+        aligned.add_row(*map(Text, row))
+    Console().print(aligned)
+
+
+def _print(text: str, style: str, console: Console) -> None:
+    # As text: square brackets in a name or a path are no markup, and a long line is not broken.
+    console.print(Text(text, style=style), soft_wrap=True, highlight=False)

@@ -1,0 +1,201 @@
+"""`authapi serve`: checks everything that could go wrong, then hands over to uvicorn."""
+
+import asyncio
+import ipaddress
+import os
+import signal
+import socket
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from authapi.commands import output
+from authapi.commands.environment import migrate, open_runtime
+from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
+from authapi.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+APPLICATION = "authapi.main:create_configured_app"
+BACKLOG = 2048
+# Below the ten seconds after which Docker kills; a request waits for a database two seconds at most.
+SHUTDOWN_SECONDS = 8
+KEEP_ALIVE_SECONDS = 5
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 5001,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that serve.")] = 1,
+    insecure_bind: Annotated[
+        bool, typer.Option("--insecure-bind", help="In development, allow other addresses than loopback.")
+    ] = False,
+) -> None:
+    """Serve over HTTP until SIGTERM or Ctrl-C; exit 3 if that cannot start.
+
+    Development brings the database schema up to date first; production wants `authapi db upgrade` beforehand.
+    """
+    # uvicorn shuts down in good order and then raises the signal again, of which the process would die.
+    signal.signal(signal.SIGTERM, _exit_in_peace)
+    with reporting_failures(ExitCode.NOT_STARTED):
+        settings = load_settings()
+        _refuse_unsafe(settings, host=host, workers=workers, insecure_bind=insecure_bind)
+        sockets = bind(host, port)
+        port = sockets[0].getsockname()[1]
+        if not settings.is_production and settings.public_url is None:
+            # The workers read their settings from the environment.
+            os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+            settings = load_settings()
+        asyncio.run(_prepare(settings))
+        _listen(sockets, host=host, port=port)
+        if settings.docs_enabled:
+            output.result(f"API documentation: {settings.base_url}/docs")
+    config = _uvicorn_config(workers)
+    if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
+        output.error("the service could not start; the log above says why")
+        raise typer.Exit(ExitCode.NOT_STARTED)
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of `host`, not yet listening; raises `CommandFailed`.
+
+    Bound here and not in uvicorn, which would end with exit code 0 when several workers cannot.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise CommandFailed(f"--host {host}: {error.strerror}") from None
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _, address in found:
+        listener = socket.socket(family, kind, protocol)
+        sockets.append(listener)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" means every address, of IPv4 too.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+        try:
+            listener.bind((address[0], port, *address[2:]))
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from None
+        # With port 0 the first address chooses for all of them.
+        port = listener.getsockname()[1]
+    return sockets
+
+
+def _listen(sockets: list[socket.socket], *, host: str, port: int) -> None:
+    """From now on connections wait until the workers take them."""
+    for listener in sockets:
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from None
+        listener.set_inheritable(True)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CommandFailed:
+    return CommandFailed(f"cannot listen on {host} port {port}: {error.strerror}; try another --port")
+
+
+def _refuse_unsafe(settings: Settings, *, host: str, workers: int, insecure_bind: bool) -> None:
+    from authapi.production_checks import production_problems
+
+    if settings.is_production:
+        problems = production_problems(settings, workers=workers)
+        if problems:
+            raise CommandFailed(*problems)
+    elif not insecure_bind and not _is_loopback(host):
+        raise CommandFailed(
+            f"--host {host}: development listens on loopback only; "
+            "set AUTHAPI_ENVIRONMENT=production, or add --insecure-bind"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _prepare(settings: Settings) -> None:
+    """Do, once and before any worker, what their start depends on: rules, schema, signing keys."""
+    from authapi.rate_limit import RateLimitOptions, RateLimits
+    from authapi.security.sealing import SealBroken
+    from authapi.security.signing_keys import assert_cryptography_backend
+    from authapi.services.signing_keys import load_keys
+
+    assert_cryptography_backend()
+    try:
+        RateLimits(RateLimitOptions(**settings.rate_limit.model_dump()))
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
+    if not settings.is_production:
+        await migrate(settings)
+    async with open_runtime(settings) as runtime:
+        try:
+            async with runtime.database.unit_of_work() as db:
+                await load_keys(db, runtime)
+        except SealBroken:
+            raise CommandFailed(
+                "AUTHAPI_SECRET_KEY: is not the one that sealed the signing keys in this database; "
+                "put the right one back, or the old one into AUTHAPI_SECRET_KEY_PREVIOUS"
+            ) from None
+
+
+def _uvicorn_config(workers: int) -> "uvicorn.Config":
+    import uvicorn
+
+    from authapi.http_protocol import BoundedHttpProtocol
+
+    return uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        workers=workers,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        # The middleware writes it; uvicorn's would hold query strings.
+        access_log=False,
+        server_header=False,
+        # Any local client could choose its address; AUTHAPI_PROXY__TRUSTED decides instead.
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+def _run_here(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool:
+    """Serve in this process; tells whether it could start."""
+    import uvicorn
+
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets)
+    except KeyboardInterrupt:
+        pass
+    return server.started
+
+
+def _run_workers(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool:
+    """Serve in worker processes; tells whether they could start."""
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import Multiprocess
+
+    class Supervisor(Multiprocess):
+        def terminate_all(self) -> None:
+            # Held open here, new connections would wait for nobody and be reset at the end.
+            for listener in self.sockets:
+                listener.close()
+            super().terminate_all()
+
+    supervisor = Supervisor(config, sockets)
+    supervisor.run()
+    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+
+
+def _exit_in_peace(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(ExitCode.OK)
