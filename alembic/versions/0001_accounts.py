@@ -35,6 +35,10 @@ ROLES = {
 }
 
 
+def byte_ordered_string(length: int) -> sa.String:
+    return sa.String(length=length).with_variant(sa.String(length=length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     op.create_table(
         "audit_events",
@@ -49,17 +53,22 @@ def upgrade() -> None:
         sa.Column("user_agent", sa.String(length=256), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=True),
         sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=True),
+        sa.Column("chain_hash", sa.LargeBinary(length=32), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
+        sa.UniqueConstraint("sequence", name=op.f("uq_audit_events_sequence")),
     )
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.create_index("ix_audit_events_action_id", ["action", "id"], unique=False)
         batch_op.create_index("ix_audit_events_actor_id_id", ["actor_id", "id"], unique=False)
+        batch_op.create_index("ix_audit_events_ip_id", ["ip", "id"], unique=False)
+        batch_op.create_index("ix_audit_events_occurred_at", ["occurred_at"], unique=False)
         batch_op.create_index("ix_audit_events_subject_id_id", ["subject_id", "id"], unique=False)
 
     op.create_table(
         "permissions",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", byte_ordered_string(64), nullable=False),
         sa.Column("description", sa.String(length=200), nullable=False),
         sa.Column("is_built_in", sa.Boolean(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -70,7 +79,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "roles",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", byte_ordered_string(64), nullable=False),
         sa.Column("description", sa.String(length=200), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("is_built_in", sa.Boolean(), nullable=False),
@@ -96,13 +105,17 @@ def upgrade() -> None:
     op.create_table(
         "users",
         sa.Column("email", sa.String(length=320), nullable=False),
-        sa.Column("email_canonical", sa.String(length=320), nullable=False),
+        sa.Column("email_canonical", byte_ordered_string(320), nullable=False),
         sa.Column("email_verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("full_name", sa.String(length=200), nullable=False),
+        sa.Column("full_name_key", byte_ordered_string(200), nullable=False),
         sa.Column("phone", sa.String(length=32), nullable=True),
         sa.Column("locale", sa.String(length=16), nullable=False),
         sa.Column("discoverable", sa.Boolean(), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("registered_ip", sa.String(length=64), nullable=True),
+        sa.Column("registered_user_agent", sa.String(length=256), nullable=True),
         sa.Column("tokens_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -112,6 +125,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index("ix_users_created_at_id", ["created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_users_disabled_at"), ["disabled_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_users_deleted_at"), ["deleted_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_users_full_name_key"), ["full_name_key"], unique=False)
 
     op.create_table(
         "password_credentials",
@@ -291,6 +307,9 @@ def downgrade() -> None:
     op.drop_table("role_permissions")
     op.drop_table("password_credentials")
     with op.batch_alter_table("users", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_users_full_name_key"))
+        batch_op.drop_index(batch_op.f("ix_users_disabled_at"))
+        batch_op.drop_index(batch_op.f("ix_users_deleted_at"))
         batch_op.drop_index("ix_users_created_at_id")
 
     op.drop_table("users")
@@ -299,6 +318,8 @@ def downgrade() -> None:
     op.drop_table("permissions")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.drop_index("ix_audit_events_subject_id_id")
+        batch_op.drop_index("ix_audit_events_occurred_at")
+        batch_op.drop_index("ix_audit_events_ip_id")
         batch_op.drop_index("ix_audit_events_actor_id_id")
         batch_op.drop_index("ix_audit_events_action_id")
 

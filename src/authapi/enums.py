@@ -31,6 +31,46 @@ class TokenDelivery(StrEnum):
     COOKIE = "cookie"
 
 
+class OneTimeTokenPurpose(StrEnum):
+    """What a one-time token is good for; it opens no other door."""
+
+    VERIFY_EMAIL = "verify_email"
+    # "This was not me" on the verification page: removes the unverified account.
+    DISOWN_ACCOUNT = "disown_account"
+    RESET_PASSWORD = "reset_password"
+    CHANGE_EMAIL = "change_email"
+    UNDO_EMAIL_CHANGE = "undo_email_change"
+    ACCEPT_INVITATION = "accept_invitation"
+
+
+class MailKind(StrEnum):
+    """The mails that authapi sends; each has a text and an HTML template of this name."""
+
+    VERIFY_EMAIL = "verify_email"
+    # To the owner of an address that somebody tried to register again.
+    ALREADY_REGISTERED = "already_registered"
+    RESET_PASSWORD = "reset_password"
+    PASSWORD_CHANGED = "password_changed"
+    CHANGE_EMAIL = "change_email"
+    EMAIL_CHANGED = "email_changed"
+    INVITATION = "invitation"
+    ACCOUNT_DELETED = "account_deleted"
+    SESSION_REUSED = "session_reused"
+    NEW_DEVICE = "new_device"
+    FACTOR_ADDED = "factor_added"
+    FACTOR_REMOVED = "factor_removed"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
+    LOGIN_THROTTLED = "login_throttled"
+
+
+class MailState(StrEnum):
+    """Where a mail of the outbox stands; `dead` ones wait for `authapi mail retry`."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEAD = "dead"
+
+
 class BuiltInRole(StrEnum):
     ADMIN = "admin"
     AUDITOR = "auditor"
@@ -133,7 +173,14 @@ class AuditAction(StrEnum):
     PERMISSION_UPDATED = "permission.updated"
     PERMISSION_DELETED = "permission.deleted"
     ACCESS_DENIED = "access.denied"
-    ADMIN_LISTED = "admin.read"
+    USERS_LISTED = "admin.users.listed"
+    USER_READ = "admin.user.read"
+    ROLES_LISTED = "admin.roles.listed"
+    ROLE_READ = "admin.role.read"
+    PERMISSIONS_LISTED = "admin.permissions.listed"
+    PERMISSION_READ = "admin.permission.read"
+    AUDIT_EVENTS_LISTED = "admin.audit_events.listed"
+    STATISTICS_READ = "admin.statistics.read"
     SIGNING_KEY_CREATED = "signing_key.created"
     SECRETS_RESEALED = "secret_key.rotated"
     CLIENT_CREATED = "service_client.created"

@@ -6,11 +6,14 @@
     ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
     │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
     ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
-    │                               RegistrationClosed, CrossSiteRequest
-    ├── NotFound 404 .............. RouteNotFound, UserNotFound, RoleNotFound, SessionNotFound
+    │                               RegistrationClosed, CrossSiteRequest, AddressNotAllowed,
+    │                               CannotGrant, CannotManageUser
+    ├── NotFound 404 .............. RouteNotFound, UserNotFound, RoleNotFound, PermissionNotFound,
+    │                               SessionNotFound
     ├── MethodNotAllowed 405
     ├── Conflict 409 .............. EmailTaken, RoleExists, RoleInUse, RoleIsBuiltIn,
-    │                               LastAdmin
+    │                               LastAdmin, RolesExceedToken, PermissionExists, PermissionInUse,
+    │                               PermissionIsBuiltIn, CatalogueFull
     ├── PayloadTooLarge 413
     ├── UriTooLong 414
     ├── ValidationFailed 422 ...... InvalidEmail, WeakPassword, UnknownRole, UnknownPermission, InvalidCursor
@@ -86,6 +89,13 @@ class MalformedRequest(BadRequest):
 class InvalidOAuth2Request(BadRequest):
     code = "invalid_request"
     message = "A parameter is missing, repeated or malformed."
+
+
+class InvalidOneTimeToken(BadRequest):
+    """Unknown, expired, used, replaced, or of another purpose: one answer for all."""
+
+    code = "invalid_one_time_token"
+    message = "This link does not work any more. It may be used, expired or replaced; ask for a new one."
 
 
 class UnsupportedGrantType(BadRequest):
@@ -203,6 +213,27 @@ class RegistrationClosed(Forbidden):
     message = "Accounts are made by administrators here. Ask one for an invitation."
 
 
+class AddressNotAllowed(Forbidden):
+    """The operator limits the administration to some networks (ASVS 8.4.2)."""
+
+    code = "address_not_allowed"
+    message = "The administration cannot be used from your address."
+
+
+class CannotGrant(Forbidden):
+    """Nobody hands on what he does not have, or a small right would grow into all of them."""
+
+    code = "cannot_grant"
+    message = "You can only give or take away permissions that you have yourself."
+    keeps_writes = True
+
+
+class CannotManageUser(Forbidden):
+    code = "cannot_manage_user"
+    message = "This user has permissions that you do not have, so you cannot change the account."
+    keeps_writes = True
+
+
 # --- 404, 405 ----------------------------------------------------------------------------------------
 
 
@@ -227,6 +258,11 @@ class SessionNotFound(NotFound):
 class RoleNotFound(NotFound):
     code = "role_not_found"
     message = "There is no such role."
+
+
+class PermissionNotFound(NotFound):
+    code = "permission_not_found"
+    message = "There is no such permission."
 
 
 class MethodNotAllowed(AuthApiError):
@@ -269,6 +305,36 @@ class LastAdmin(Conflict):
 
     code = "last_admin"
     message = "This is the last active administrator. Make somebody else an administrator first."
+
+
+class RolesExceedToken(Conflict):
+    """The names would not fit into an access token, and the user could no longer log in."""
+
+    code = "roles_exceed_token"
+    message = (
+        "These roles with their permissions are more than an access token can carry. Assign fewer roles, or "
+        "give them fewer permissions."
+    )
+
+
+class PermissionExists(Conflict):
+    code = "permission_exists"
+    message = "A permission with this name exists."
+
+
+class PermissionInUse(Conflict):
+    code = "permission_in_use"
+    message = "The permission is still part of roles. Remove it from them first."
+
+
+class PermissionIsBuiltIn(Conflict):
+    code = "permission_is_built_in"
+    message = "Built-in permissions cannot be changed or deleted."
+
+
+class CatalogueFull(Conflict):
+    code = "catalogue_full"
+    message = "There are as many roles or permissions as this service keeps. Delete one first."
 
 
 # --- 413, 414, 422 ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What production refuses to start with: every unsafe setting, named, with what to do about it."""
 
+import itertools
 import re
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ def production_problems(settings: Settings, *, workers: int) -> list[str]:
         )
     if settings.password.bcrypt_rounds < MIN_BCRYPT_ROUNDS:
         problems.append(
-            f"AUTHAPI_PASSWORD__BCRYPT_ROUNDS: {settings.password.bcrypt_rounds} is too cheap to guess against; "
+            f"AUTHAPI_PASSWORD__BCRYPT_ROUNDS: {settings.password.bcrypt_rounds} makes guessing cheap; "
             f"use {MIN_BCRYPT_ROUNDS} or more"
         )
     return problems
@@ -44,10 +45,9 @@ def weakness(secret: str) -> str | None:
     """Why a secret of sufficient length can be guessed, or None."""
     if len(set(secret)) < _MIN_DISTINCT_CHARACTERS:
         return "has too few different characters"
-    # A text that is found in its own double before the end is made of repetitions.
-    if (secret + secret).find(secret, 1) < len(secret):
+    if any(secret.startswith(secret[period:]) for period in range(1, len(secret) // 2 + 1)):
         return "repeats itself"
-    steps = [ord(after) - ord(before) for before, after in zip(secret, secret[1:], strict=False)]
+    steps = [ord(after) - ord(before) for before, after in itertools.pairwise(secret)]
     if sum(step in {-1, 0, 1} for step in steps) > len(steps) / 2:
         return "follows the alphabet"
     if _KNOWN_WORDS.search(re.sub(r"[\W_]", "", secret.casefold())):
@@ -76,7 +76,9 @@ def _address_problems(settings: Settings) -> list[str]:
     elif urlsplit(settings.public_url).scheme != "https":
         problems.append("AUTHAPI_PUBLIC_URL: is not encrypted; use https://")
     if "*" in settings.cors.allowed_origins:
-        problems.append("AUTHAPI_CORS__ALLOWED_ORIGINS: * lets every web page use the service; name the origins")
+        problems.append(
+            "AUTHAPI_CORS__ALLOWED_ORIGINS: * lets every web page use the service; name the origins"
+        )
     return problems
 
 
@@ -85,7 +87,7 @@ def _limit_problems(settings: Settings, *, workers: int) -> list[str]:
         return ["AUTHAPI_RATE_LIMIT__ENABLED: without limits passwords can be guessed; set it to true"]
     if workers > 1 and settings.rate_limit.storage_url.startswith("memory:"):
         return [
-            f"AUTHAPI_RATE_LIMIT__STORAGE_URL: {workers} workers that count alone allow {workers} times as much; "
-            "use redis://… or --workers 1"
+            f"AUTHAPI_RATE_LIMIT__STORAGE_URL: {workers} workers that each count alone allow {workers} times "
+            "as much; use redis://… or --workers 1"
         ]
     return []

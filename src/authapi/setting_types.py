@@ -64,6 +64,16 @@ def _async_driver(value: str) -> str:
     return value
 
 
+def _mail_url(value: str) -> str:
+    parts = urlsplit(value)
+    needs_host = parts.scheme in {"smtp", "smtp+starttls", "smtps"}
+    if parts.scheme not in {"console", "file", "smtp", "smtp+starttls", "smtps"} or (
+        parts.hostname is None and needs_host
+    ):
+        raise ValueError("must be console://, file:///dir, smtp://, smtp+starttls:// or smtps://host")
+    return value
+
+
 def _thirty_two_bytes(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value().encode()) < 32:
         raise ValueError("must be at least 32 bytes; make one with: openssl rand -base64 48")
@@ -73,5 +83,6 @@ def _thirty_two_bytes(value: SecretStr) -> SecretStr:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 Origin = Annotated[str, AfterValidator(_origin)]
 DatabaseUrl = Annotated[str, AfterValidator(_async_driver)]
+MailUrl = Annotated[str, AfterValidator(_mail_url)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_thirty_two_bytes)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(split_list)]

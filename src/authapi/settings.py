@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from authapi.enums import Environment, PasswordPolicy, RegistrationMode, SigningAlgorithm
-from authapi.setting_types import DatabaseUrl, Duration, Networks, Origin, StrongSecret, split_list
+from authapi.setting_types import DatabaseUrl, Duration, MailUrl, Networks, Origin, StrongSecret, split_list
 
 PREFIX = "AUTHAPI_"
 # Read by the test session, or injected by Kubernetes when a Service is called "authapi".
@@ -121,6 +121,29 @@ class RateLimitSettings(_Group):
     service: str = Field("", description="health and service-to-service routes; empty means no limit")
 
 
+class MailSettings(_Group):
+    url: MailUrl = Field(
+        "console://", description="console://, file:///dir, smtp://, smtp+starttls:// or smtps://user:pw@host"
+    )
+    sender: str = Field(
+        "authapi <no-reply@localhost>",
+        alias="from",
+        min_length=3,
+        max_length=320,
+        description="From: of every mail",
+    )
+    timeout: Duration = Field(timedelta(seconds=10), description="longest wait for the SMTP server")
+    max_per_hour: int = Field(5, ge=1, le=1000, description="mails of a kind that an address gets in an hour")
+
+
+class OneTimeTokenSettings(_Group):
+    verify_lifetime: Duration = Field(timedelta(hours=24), description="link to verify an e-mail")
+    reset_lifetime: Duration = Field(timedelta(minutes=30), description="link to reset a password")
+    change_lifetime: Duration = Field(timedelta(hours=1), description="link to confirm a new e-mail")
+    undo_lifetime: Duration = Field(timedelta(days=7), description="link to undo a change of e-mail")
+    invitation_lifetime: Duration = Field(timedelta(days=7), description="link to accept an invitation")
+
+
 class RegistrationSettings(_Group):
     mode: RegistrationMode = Field(RegistrationMode.OPEN, description="open or closed")
 
@@ -187,6 +210,8 @@ class Settings(BaseSettings):
     password: PasswordSettings = PasswordSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     registration: RegistrationSettings = RegistrationSettings()
+    mail: MailSettings = MailSettings()
+    one_time_token: OneTimeTokenSettings = OneTimeTokenSettings()
     email: EmailSettings = EmailSettings()
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
@@ -262,7 +287,7 @@ def setting_fields() -> dict[str, FieldInfo]:
     for name, field in Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, _Group):
             for leaf, leaf_field in field.annotation.model_fields.items():
-                fields[f"{PREFIX}{name}__{leaf}".upper()] = leaf_field
+                fields[f"{PREFIX}{name}__{leaf_field.alias or leaf}".upper()] = leaf_field
         else:
             fields[f"{PREFIX}{name}".upper()] = field
     return fields

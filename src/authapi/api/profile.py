@@ -22,6 +22,7 @@ READ_ERRORS = (
     errors.NotAuthenticated,
     errors.InvalidAccessToken,
     errors.TooManyRequests,
+    errors.RevocationsUnknown,
     errors.DatabaseUnavailable,
 )
 WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.PayloadTooLarge, errors.ValidationFailed)

@@ -57,7 +57,9 @@ def examine(*, workers: int) -> Iterator[Finding]:
     yield Finding(Severity.OK, f"the settings can be read; the environment is {settings.environment.value}")
     yield from _settings(settings, workers=workers)
     yield from _files(settings)
-    yield from asyncio.run(_database(settings))
+    missing = _missing_file(settings)
+    # Connecting would create it.
+    yield from [missing] if missing else asyncio.run(_database(settings))
     yield from asyncio.run(_redis(settings))
 
 
@@ -116,22 +118,27 @@ def _open_to_others(path: Path) -> int:
     return 0o022 if path.suffix.startswith(".sqlite3") else 0o077
 
 
-async def _database(settings: Settings) -> list[Finding]:
+def _missing_file(settings: Settings) -> Finding | None:
     from sqlalchemy.engine import make_url
 
+    if not settings.database_url.startswith("sqlite"):
+        return None
+    file = Path(make_url(settings.database_url).database or "")
+    if file.exists():
+        return None
+    severity = Severity.PROBLEM if settings.is_production else Severity.WARNING
+    return Finding(severity, f"the database {file} does not exist yet; run: authapi db upgrade")
+
+
+async def _database(settings: Settings) -> list[Finding]:
     from authapi.migrations import SchemaBehind, SchemaState
 
-    if settings.database_url.startswith("sqlite"):
-        file = Path(make_url(settings.database_url).database or "")
-        if not file.exists():
-            # Connecting would create it.
-            severity = Severity.PROBLEM if settings.is_production else Severity.WARNING
-            return [Finding(severity, f"the database {file} does not exist yet; run: authapi db upgrade")]
     try:
         state = await read_schema_state(settings)
     except CommandFailed as failure:
         return [Finding(Severity.PROBLEM, line) for line in failure.lines]
     if state is SchemaState.BEHIND:
+        # Development migrates by itself when it starts to serve.
         severity = Severity.PROBLEM if settings.is_production else Severity.WARNING
         return [Finding(severity, str(SchemaBehind()))]
     return [
@@ -151,7 +158,8 @@ async def _signing_keys(settings: Settings) -> Finding:
             await load_keys(db, runtime)
     except SealBroken:
         return Finding(
-            Severity.PROBLEM, "AUTHAPI_SECRET_KEY: is not the one that sealed the signing keys in this database"
+            Severity.PROBLEM,
+            "AUTHAPI_SECRET_KEY: is not the one that sealed the signing keys in this database",
         )
     except (CommandFailed, InvalidSettings) as failure:
         return Finding(Severity.PROBLEM, "; ".join(describe_failure(failure)))

@@ -1,4 +1,4 @@
-"""What commands work with: the settings, the database, the runtime, each with failures that name the cause."""
+"""What commands work with: settings, database and runtime, with failures that name the cause."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prepare_settings() -> Settings:
-    """The settings, with logging set up for a command: its own output says the rest; raises `InvalidSettings`."""
+    """The settings, with logging set up for a command, which speaks for itself; raises `InvalidSettings`."""
     from authapi.logs import configure_logging
 
     settings = load_settings()
@@ -103,7 +103,9 @@ def _explain(settings: Settings, error: Exception) -> str:
         return "AUTHAPI_DATABASE__URL: is malformed or holds an unknown option"
     url = make_url(settings.database_url)
     place = (
-        f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}" if url.host else str(url.database)
+        f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
+        if url.host
+        else str(url.database)
     )
     cause: BaseException = error.orig or error if isinstance(error, DBAPIError) else error
     if isinstance(cause, OSError):

@@ -17,17 +17,22 @@ def options() -> None:
 
 
 @app.command("list")
-def list_keys() -> None:
+def list_all() -> None:
     """List the keys: next is published, current signs, retired still verifies."""
     rows = asyncio.run(_list_keys(prepare_settings()))
     output.table(("kid", "algorithm", "state", "activates_at"), rows)
 
 
 async def _list_keys(settings: Settings) -> list[tuple[str, str, str, str]]:
-    from authapi.services import signing_keys
+    from authapi.services.key_listing import list_keys
 
     async with open_runtime(settings) as runtime, runtime.database.reading() as db:
         return [
-            (key.kid, key.algorithm, key.state, key.activates_at.isoformat(timespec="seconds"))
-            for key in await signing_keys.list_keys(db)
+            (
+                key.kid,
+                key.algorithm,
+                key.state.value,
+                key.activates_at.isoformat(timespec="seconds") if key.activates_at else "",
+            )
+            for key in await list_keys(db, runtime)
         ]

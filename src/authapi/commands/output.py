@@ -24,7 +24,7 @@ def error(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows: aligned on a terminal, otherwise one line a row with tabs between, the columns' names first."""
+    """Print rows under their columns' names: aligned on a terminal, with tabs between otherwise."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             result("\t".join(row))

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from authapi import clock
@@ -19,6 +19,8 @@ class AuditEvent(IdMixin, Base):
         Index("ix_audit_events_subject_id_id", "subject_id", "id"),
         Index("ix_audit_events_actor_id_id", "actor_id", "id"),
         Index("ix_audit_events_action_id", "action", "id"),
+        Index("ix_audit_events_ip_id", "ip", "id"),
+        Index("ix_audit_events_occurred_at", "occurred_at"),
     )
 
     occurred_at: Mapped[datetime] = mapped_column(default=clock.utc_now)
@@ -32,3 +34,6 @@ class AuditEvent(IdMixin, Base):
     user_agent: Mapped[str | None] = mapped_column(String(256))
     request_id: Mapped[str | None] = mapped_column(String(64))
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    # Place and hash in the chain, filled in by a loop shortly after: sealing must not serialise logins.
+    sequence: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    chain_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))

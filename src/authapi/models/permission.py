@@ -3,7 +3,7 @@
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from authapi.models.base import Base, IdMixin, TimestampMixin
+from authapi.models.base import Base, IdMixin, TimestampMixin, byte_ordered_string
 
 
 class Permission(IdMixin, TimestampMixin, Base):
@@ -11,6 +11,6 @@ class Permission(IdMixin, TimestampMixin, Base):
 
     __tablename__ = "permissions"
 
-    name: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(byte_ordered_string(64), unique=True)
     description: Mapped[str] = mapped_column(String(200), default="")
     is_built_in: Mapped[bool] = mapped_column(default=False)

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, ForeignKey, String, Table
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from authapi.models.base import Base, IdMixin, TimestampMixin
+from authapi.models.base import Base, IdMixin, TimestampMixin, byte_ordered_string
 from authapi.models.permission import Permission
 
 role_permissions = Table(
@@ -19,7 +19,7 @@ class Role(IdMixin, TimestampMixin, Base):
 
     __tablename__ = "roles"
 
-    name: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(byte_ordered_string(64), unique=True)
     description: Mapped[str] = mapped_column(String(200), default="")
     rank: Mapped[int] = mapped_column(default=20)
     is_built_in: Mapped[bool] = mapped_column(default=False)

@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import Column, ForeignKey, Index, String, Table
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from authapi.enums import UserStatus
-from authapi.models.base import Base, IdMixin, TimestampMixin, UtcDateTime
+from authapi.models.base import Base, IdMixin, TimestampMixin, UtcDateTime, byte_ordered_string
 from authapi.models.role import Role
 
 user_roles = Table(
@@ -18,20 +18,37 @@ user_roles = Table(
 )
 
 
+MAX_NAME_CHARACTERS = 200
+
+
+def name_key(text: str) -> str:
+    """What a full name is searched by, in upper or lower case; at most `MAX_NAME_CHARACTERS` of it."""
+    return text.casefold()[:MAX_NAME_CHARACTERS]
+
+
 class User(IdMixin, TimestampMixin, Base):
-    """One person's account; `email` as typed, `email_canonical` as compared and unique."""
+    """One person's account; `email` as typed, `email_canonical` as compared and unique.
+
+    `full_name_key` follows `full_name` by itself: SQLite's lower() knows ASCII only.
+    """
 
     __tablename__ = "users"
     __table_args__ = (Index("ix_users_created_at_id", "created_at", "id"),)
 
     email: Mapped[str] = mapped_column(String(320))
-    email_canonical: Mapped[str] = mapped_column(String(320), unique=True)
+    email_canonical: Mapped[str] = mapped_column(byte_ordered_string(320), unique=True)
     email_verified_at: Mapped[datetime | None]
-    full_name: Mapped[str] = mapped_column(String(200))
+    full_name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
+    full_name_key: Mapped[str] = mapped_column(byte_ordered_string(MAX_NAME_CHARACTERS), index=True)
     phone: Mapped[str | None] = mapped_column(String(32))
     locale: Mapped[str] = mapped_column(String(16), default="en")
     discoverable: Mapped[bool] = mapped_column(default=False)
-    disabled_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None] = mapped_column(index=True)
+    # Deletion is soft for some days; then the row is erased.
+    deleted_at: Mapped[datetime | None] = mapped_column(index=True)
+    # From where the account was made: the verification page shows it to the owner of the address.
+    registered_ip: Mapped[str | None] = mapped_column(String(64))
+    registered_user_agent: Mapped[str | None] = mapped_column(String(256))
     # Access tokens that were issued up to this second no longer speak for the user.
     tokens_not_before: Mapped[datetime | None]
 
@@ -39,13 +56,18 @@ class User(IdMixin, TimestampMixin, Base):
         secondary=user_roles, order_by=(Role.rank.desc(), Role.name), lazy="selectin", viewonly=True
     )
 
+    @validates("full_name")
+    def _keep_name_key(self, _name: str, full_name: str) -> str:
+        self.full_name_key = name_key(full_name)
+        return full_name
+
     @property
     def status(self) -> UserStatus:
         return UserStatus.DISABLED if self.disabled_at else UserStatus.ACTIVE
 
     @property
     def is_active(self) -> bool:
-        return self.disabled_at is None
+        return self.disabled_at is None and self.deleted_at is None
 
     @property
     def email_verified(self) -> bool:

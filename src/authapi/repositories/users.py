@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from authapi import clock, errors
-from authapi.enums import BuiltInRole
+from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
+from authapi.repositories.pages import Keyset, Page, list_id, read_page
 
 
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
@@ -70,3 +72,61 @@ async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | Non
 async def remove(db: AsyncSession, user_id: UUID) -> None:
     """Delete an account; its password, sessions and roles go with it."""
     await db.execute(delete(User).where(User.id == user_id))
+
+
+async def list_by_email(db: AsyncSession, *, limit: int) -> list[User]:
+    """The first accounts in the order of their canonical addresses."""
+    return list(await db.scalars(select(User).order_by(User.email_canonical).limit(limit)))
+
+
+async def list_page(
+    db: AsyncSession,
+    *,
+    email_prefix: str,
+    name_prefix: str,
+    role: str | None,
+    status: UserStatus | None,
+    sort: UserSort,
+    cursor: str | None,
+    limit: int,
+) -> Page[User]:
+    """Accounts whose canonical address or name key begins with the prefixes; raises `InvalidCursor`."""
+    statement = select(User)
+    if email_prefix or name_prefix:
+        statement = statement.where(
+            _begins_with(User.email_canonical, email_prefix) | _begins_with(User.full_name_key, name_prefix)
+        )
+    if role is not None:
+        holders = select(user_roles.c.user_id).join(Role, Role.id == user_roles.c.role_id)
+        statement = statement.where(User.id.in_(holders.where(Role.name == role)))
+    if status is not None:
+        is_active = User.disabled_at.is_(None)
+        statement = statement.where(is_active if status is UserStatus.ACTIVE else ~is_active)
+    by_email = sort in {UserSort.EMAIL, UserSort.EMAIL_DESC}
+    keyset = Keyset(
+        list_id=list_id("users", q=[email_prefix, name_prefix], role=role, status=status, sort=sort),
+        columns=[User.email_canonical] if by_email else [User.created_at, User.id],
+        descending=sort.startswith("-"),
+    )
+    return await read_page(db, statement, keyset=keyset, cursor=cursor, limit=limit)
+
+
+async def save(db: AsyncSession, user: User) -> None:
+    """Write changes of an account; raises `EmailTaken` if another one has the new address."""
+    try:
+        await db.flush([user])
+    except IntegrityError:
+        raise errors.EmailTaken from None
+
+
+async def count_by_status(db: AsyncSession) -> tuple[int, int]:
+    """How many accounts there are, and how many of them are disabled; the first reads a whole index."""
+    total = await db.scalar(select(func.count()).select_from(User))
+    disabled = await db.scalar(select(func.count()).select_from(User).where(User.disabled_at.is_not(None)))
+    return total or 0, disabled or 0
+
+
+def _begins_with(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+    # A range and no pattern: every character stands for itself, and the column's index serves it on both
+    # databases. U+10FFFF, no character, sorts after all of them.
+    return and_(column >= prefix, column < prefix + "\U0010ffff")

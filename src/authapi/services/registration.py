@@ -2,7 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi import errors
+from authapi import errors, request_context
 from authapi.database import hand_back_connection
 from authapi.emails import EmailAddress, MalformedEmail, parse_email
 from authapi.enums import AuditAction, BuiltInRole, RegistrationMode
@@ -64,7 +64,15 @@ async def create_user(
     assigned: list[Role],
 ) -> User:
     """Insert an account with its password and roles; raises `EmailTaken`."""
-    user = User(email=address.display, email_canonical=address.canonical, full_name=full_name, phone=phone)
+    context = request_context.current()
+    user = User(
+        email=address.display,
+        email_canonical=address.canonical,
+        full_name=full_name,
+        phone=phone,
+        registered_ip=context.ip,
+        registered_user_agent=context.user_agent,
+    )
     await users.add(db, user)
     await password_credentials.add(db, user_id=user.id, password_hash=password_hash)
     await users.replace_roles(db, user, assigned)
