@@ -25,8 +25,16 @@ from authapi.runtime import Runtime
 from authapi.settings import Settings
 from tests.support.accounts import Accounts
 from tests.support.fixtures import postgres_server, redis_server, server_directory
+from tests.support.key_databases import key_database_url, make_runtime, no_keys
 
-__all__ = ["postgres_server", "redis_server", "server_directory"]
+__all__ = [
+    "key_database_url",
+    "make_runtime",
+    "no_keys",
+    "postgres_server",
+    "redis_server",
+    "server_directory",
+]
 
 BASE_URL = "http://127.0.0.1:5001"
 PLENTY = "1000000/minute"

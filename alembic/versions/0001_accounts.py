@@ -26,6 +26,7 @@ PERMISSIONS = {
     "roles:write": "Create, change and delete roles and permissions",
     "audit:read": "Read the audit trail",
     "stats:read": "Read statistics",
+    "revocations:read": "Follow which sessions and users were revoked",
 }
 # name: (rank, description, permissions)
 ROLES = {
@@ -216,6 +217,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revocations")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_revocations_expires_at", "revocations", ["expires_at"])
     op.create_index("ix_revocations_transaction_id", "revocations", ["transaction_id"])
@@ -226,6 +228,7 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tokens_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),

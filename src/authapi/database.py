@@ -5,6 +5,9 @@ keys and `BEGIN IMMEDIATE`: a transaction that reads and then writes would other
 locked" as soon as another process writes in between.
 """
 
+import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,9 +15,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+from sqlalchemy.util import await_only
 
 from authapi.errors import AuthApiError
 
@@ -112,6 +116,20 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta) -> Async
     )
 
 
+def _use_write_ahead_log(cursor: DBAPICursor) -> None:
+    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            # Only on a new file that others open at this moment: SQLite does not wait by itself here.
+            if time.monotonic() > deadline:
+                raise
+            await_only(asyncio.sleep(0.01))
+        else:
+            return
+
+
 def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
     database = make_url(url).database
     if database and database != ":memory:":
@@ -130,11 +148,18 @@ def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
         # The driver must not open transactions by itself: they would be deferred ones.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(cursor)
         # What was answered with 2xx survives a power cut, not only a crash.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def reset(connection: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+        # SQLAlchemy takes a transaction whose COMMIT failed (disk full, a constraint) for ended. SQLite does
+        # not: the connection would return to the pool with the write lock, and nobody could write any more.
+        if state.asyncio_safe and connection.driver_connection.in_transaction:
+            connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:

@@ -41,6 +41,8 @@ class OneTimeTokenPurpose(StrEnum):
     CHANGE_EMAIL = "change_email"
     UNDO_EMAIL_CHANGE = "undo_email_change"
     ACCEPT_INVITATION = "accept_invitation"
+    # Not mailed: what a login returns instead of tokens when a second factor is enrolled.
+    LOGIN_SECOND_FACTOR = "login_second_factor"
 
 
 class MailKind(StrEnum):
@@ -69,6 +71,13 @@ class MailState(StrEnum):
     PENDING = "pending"
     SENT = "sent"
     DEAD = "dead"
+
+
+class Factor(StrEnum):
+    """Kinds of second factors."""
+
+    TOTP = "totp"
+    RECOVERY_CODE = "recovery_code"
 
 
 class BuiltInRole(StrEnum):
@@ -110,6 +119,7 @@ class Permission(StrEnum):
     ROLES_WRITE = "roles:write"
     AUDIT_READ = "audit:read"
     STATS_READ = "stats:read"
+    REVOCATIONS_READ = "revocations:read"
 
     @property
     def description(self) -> str:
@@ -124,6 +134,7 @@ _PERMISSION_DESCRIPTIONS = {
     Permission.ROLES_WRITE: "Create, change and delete roles and permissions",
     Permission.AUDIT_READ: "Read the audit trail",
     Permission.STATS_READ: "Read statistics",
+    Permission.REVOCATIONS_READ: "Follow which sessions and users were revoked",
 }
 
 
@@ -139,6 +150,9 @@ class RevocationReason(StrEnum):
     USER_DISABLED = "user_disabled"
     USER_DELETED = "user_deleted"
     PASSWORD_CHANGED = "password_changed"
+    # A client handed the token back (RFC 7009).
+    TOKEN_REVOKED = "token_revoked"
+    # The client to which the session belonged was revoked itself.
     CLIENT_REVOKED = "client_revoked"
 
 
@@ -153,6 +167,12 @@ class AuditAction(StrEnum):
     USER_REGISTERED = "user.registered"
     USER_LOGIN_SUCCEEDED = "user.login.succeeded"
     USER_LOGIN_FAILED = "user.login.failed"
+    SECOND_FACTOR_FAILED = "user.second_factor.failed"
+    SECOND_FACTOR_ADDED = "user.second_factor.added"
+    SECOND_FACTOR_REMOVED = "user.second_factor.removed"
+    SECOND_FACTOR_RESET = "user.second_factor.reset"
+    RECOVERY_CODES_RENEWED = "user.recovery_codes.renewed"
+    USER_LOGIN_THROTTLED = "user.login.throttled"
     USER_REAUTHENTICATED = "user.reauthenticated"
     USER_REAUTHENTICATION_FAILED = "user.reauthentication.failed"
     SESSION_REFRESH_REUSE_DETECTED = "session.refresh.reuse_detected"
@@ -183,6 +203,7 @@ class AuditAction(StrEnum):
     STATISTICS_READ = "admin.statistics.read"
     SIGNING_KEY_CREATED = "signing_key.created"
     SECRETS_RESEALED = "secret_key.rotated"
+    TOKEN_REVOKED = "token.revoked"
     CLIENT_CREATED = "service_client.created"
     CLIENT_REVOKED = "service_client.revoked"
     CLIENT_AUTHENTICATION_FAILED = "service_client.authentication.failed"

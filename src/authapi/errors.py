@@ -2,22 +2,24 @@
 
     AuthApiError
     ├── BadRequest 400 ............ MalformedRequest, InvalidOAuth2Request, UnsupportedGrantType,
-    │                               InvalidScope
+    │                               UnauthorizedClient, InvalidScope, InvalidOneTimeToken
     ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
     │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
+    │                               InvalidCode, InvalidMfaToken, ReauthenticationRequired,
+    │                               SecondFactorRequired
     ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
     │                               RegistrationClosed, CrossSiteRequest, AddressNotAllowed,
     │                               CannotGrant, CannotManageUser
-    ├── NotFound 404 .............. RouteNotFound, UserNotFound, RoleNotFound, PermissionNotFound,
-    │                               SessionNotFound
+    ├── NotFound 404 .............. UserNotFound, RoleNotFound, PermissionNotFound,
+    │                               SessionNotFound, FactorNotFound, ClientNotFound
     ├── MethodNotAllowed 405
-    ├── Conflict 409 .............. EmailTaken, RoleExists, RoleInUse, RoleIsBuiltIn,
+    ├── Conflict 409 .............. EmailTaken, FactorExists, RoleExists, RoleInUse, RoleIsBuiltIn,
     │                               LastAdmin, RolesExceedToken, PermissionExists, PermissionInUse,
     │                               PermissionIsBuiltIn, CatalogueFull
     ├── PayloadTooLarge 413
     ├── UriTooLong 414
     ├── ValidationFailed 422 ...... InvalidEmail, WeakPassword, UnknownRole, UnknownPermission, InvalidCursor
-    ├── TooManyRequests 429
+    ├── TooManyRequests 429, TooManyAttempts
     ├── InternalError 500
     └── ServiceUnavailable 503 .... DatabaseUnavailable, HashingBusy, RevocationsUnknown
 
@@ -104,6 +106,14 @@ class UnsupportedGrantType(BadRequest):
     oauth2_error = "unsupported_grant_type"
 
 
+class UnauthorizedClient(BadRequest):
+    """The token that a client wants revoked was issued to another one (RFC 7009 section 2.1)."""
+
+    code = "unauthorized_client"
+    message = "The token was issued to another client."
+    oauth2_error = "unauthorized_client"
+
+
 class InvalidScope(BadRequest):
     code = "invalid_scope"
     message = "The scope is malformed or more than may be granted."
@@ -142,6 +152,36 @@ class InvalidCredentials(Unauthenticated):
     message = "E-mail or password is wrong."
     keeps_writes = True
     oauth2_error = "invalid_grant"
+
+
+class InvalidCode(Unauthenticated):
+    """A wrong, used or expired code of a second factor."""
+
+    code = "invalid_code"
+    message = "The code is wrong or was used before. Wait for the next one, or use a recovery code."
+    keeps_writes = True
+    oauth2_error = "invalid_grant"
+
+
+class ReauthenticationRequired(Unauthenticated):
+    """The login is too long ago for this (RFC 9470 section 3)."""
+
+    code = "reauthentication_required"
+    message = "This needs a recent login. Call POST /api/auth/reauthenticate, then try again."
+    challenge = 'Bearer error="insufficient_user_authentication", max_age="900"'
+
+
+class SecondFactorRequired(Unauthenticated):
+    """The login showed one factor, and this needs two (RFC 9470 section 3)."""
+
+    code = "second_factor_required"
+    message = "This needs your second factor. Call POST /api/auth/reauthenticate with a code, then try again."
+    challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa"'
+
+
+class InvalidMfaToken(Unauthenticated):
+    code = "invalid_mfa_token"
+    message = "This login has expired or was finished. Log in again."
 
 
 class InvalidRefreshToken(Unauthenticated):
@@ -250,9 +290,19 @@ class UserNotFound(NotFound):
     message = "There is no such user."
 
 
+class FactorNotFound(NotFound):
+    code = "factor_not_found"
+    message = "There is no second factor to confirm, renew or remove."
+
+
 class SessionNotFound(NotFound):
     code = "session_not_found"
     message = "There is no such session, or it is not yours."
+
+
+class ClientNotFound(NotFound):
+    code = "client_not_found"
+    message = "There is no such service client."
 
 
 class RoleNotFound(NotFound):
@@ -283,6 +333,11 @@ class Conflict(AuthApiError):
 class EmailTaken(Conflict):
     code = "email_taken"
     message = "An account with this e-mail exists. Log in instead."
+
+
+class FactorExists(Conflict):
+    code = "factor_exists"
+    message = "An authenticator app is enrolled already. Remove it before you enrol another."
 
 
 class RoleExists(Conflict):
@@ -393,6 +448,15 @@ class TooManyRequests(AuthApiError):
     message = "Too many requests from your address. Wait for the seconds in Retry-After."
 
 
+class TooManyAttempts(AuthApiError):
+    """The account, or what could be one, is throttled: the same for known and unknown ones."""
+
+    status_code = 429
+    oauth2_error = "temporarily_unavailable"
+    code = "too_many_attempts"
+    message = "Too many wrong passwords. Wait for the seconds in Retry-After, or reset the password."
+
+
 class ServiceUnavailable(AuthApiError):
     status_code = 503
     oauth2_error = "temporarily_unavailable"
@@ -417,4 +481,6 @@ class HashingBusy(ServiceUnavailable):
     """The queue of password checks is full: refusing at once is better than timing out late."""
 
     code = "hashing_busy"
+    # That the try was not counted after all has to be kept.
+    keeps_writes = True
     message = "Too many logins at once. Try again after the seconds in Retry-After."

@@ -14,6 +14,8 @@ LogFormat = Literal["auto", "json", "console"]
 # At DEBUG or INFO these write SQL parameters, whole URLs with their query, or form fields.
 _TALKATIVE = (
     "aiosqlite",
+    # Lines for every plug-in at the start, and two for every health probe.
+    "alembic.runtime",
     "asyncio",
     "httpcore",
     "httpx",

@@ -10,7 +10,21 @@ from fastapi.routing import APIRoute
 from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
-from authapi.api import auth, docs, health, profile, public, refresh_cookie, sessions, tokens
+from authapi.api import (
+    admin,
+    auth,
+    docs,
+    gateway,
+    gateway_document,
+    health,
+    profile,
+    public,
+    revocations,
+    sessions,
+    token_cookies,
+    tokens,
+    well_known,
+)
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
@@ -23,8 +37,8 @@ from authapi.migrations import SchemaBehind, SchemaState, schema_state
 from authapi.rate_limit import RateLimitOptions, RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
+from authapi.services.key_keeper import KeyKeeper
 from authapi.services.revocation_follower import RevocationFollower
-from authapi.services.signing_keys import load_keys
 from authapi.settings import Settings, load_settings
 
 EXPOSED_HEADERS = [
@@ -39,6 +53,7 @@ TAGS = [
     {"name": "auth", "description": "Make an account, log in, see who you are."},
     {"name": "sessions", "description": "Stay logged in, log out, see your devices."},
     {"name": "tokens", "description": "The standard OAuth2 surface."},
+    {"name": "gateway", "description": "For reverse proxies and services in front of which authapi stands."},
     {"name": "users", "description": "Your own profile."},
     {"name": "public", "description": "What anybody may ask."},
     {"name": "admin", "description": "Users, roles, the audit trail. Needs permissions."},
@@ -72,8 +87,10 @@ def create_app(settings: Settings) -> FastAPI:
         RateLimitOptions(**settings.rate_limit.model_dump()), identify=_identify
     )
     install_error_handlers(app)
-    for module in (auth, sessions, tokens, profile, public, health):
+    gateway.mount_gateway(app)
+    for module in (auth, sessions, tokens, revocations, well_known, profile, public, admin, health):
         app.include_router(module.router)
+    gateway_document.describe_gateway(app)
     if settings.docs_enabled:
         docs.mount_docs(app)
         _offer_pasted_tokens(app)
@@ -92,15 +109,16 @@ def create_configured_app() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     runtime: Runtime = app.state.runtime
     follower = RevocationFollower(runtime)
+    keeper = KeyKeeper(runtime)
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
-        async with runtime.database.unit_of_work() as db:
-            await load_keys(db, runtime)
+        await keeper.start()
         await follower.start()
         await runtime.hasher.warm()
         yield
     finally:
+        await keeper.stop()
         await follower.stop()
         await app.state.rate_limits.close()
         await runtime.close()
@@ -114,7 +132,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors.allowed_origins,
-        allow_origin_regex=None if settings.is_production else refresh_cookie.LOCALHOST_ORIGIN.pattern,
+        allow_origin_regex=None if settings.is_production else token_cookies.LOCALHOST_ORIGIN.pattern,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         allow_credentials=True,

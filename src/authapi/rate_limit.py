@@ -96,6 +96,10 @@ class RateLimits:
                     headers=rate_limit_headers(request.scope),
                 )
 
+    def is_limited(self, name: LimitName) -> bool:
+        """Whether requests under this limit are counted at all."""
+        return self.is_enabled and bool(self._items[name])
+
     @property
     def is_storage_down(self) -> bool:
         """Whether each worker counts alone because Redis does not answer."""

@@ -1,5 +1,6 @@
 """The revocations that still matter, in memory: access tokens are checked without a look-up."""
 
+import asyncio
 import time
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +25,8 @@ class RevocationSet:
         self._subjects: dict[str, tuple[int, datetime]] = {}
         self._confirmed_at: float | None = None
         self._swept_at = time.monotonic()
+        # The next entry that says something new sets it, and puts another in its place.
+        self.changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._sessions) + len(self._subjects)
@@ -35,7 +38,11 @@ class RevocationSet:
 
     def add_session(self, user_session_id: UUID, *, expires_at: datetime) -> None:
         """Refuse a session's tokens from now on; `expires_at` is when the last of them has expired."""
-        self._sessions[str(user_session_id)] = expires_at
+        key = str(user_session_id)
+        is_new = key not in self._sessions
+        self._sessions[key] = expires_at
+        if is_new:
+            self._announce()
 
     def add_subject(self, subject: str, *, not_before: datetime, expires_at: datetime) -> None:
         """Refuse a subject's tokens that were issued up to the second of `not_before`."""
@@ -43,6 +50,7 @@ class RevocationSet:
         known = self._subjects.get(subject)
         if known is None or known[0] < second:
             self._subjects[subject] = (second, expires_at)
+            self._announce()
 
     def confirm(self, *, read_at: float) -> None:
         """State that everything committed before `read_at` (monotonic seconds) is in the set."""
@@ -60,6 +68,10 @@ class RevocationSet:
         subject = self._subjects.get(claims.sub)
         if subject is not None and claims.iat <= subject[0]:
             raise errors.InvalidAccessToken("issued_before_revocation")
+
+    def _announce(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def _drop_expired(self) -> None:
         now = clock.utc_now()

@@ -1,13 +1,14 @@
 """What a running process holds: settings, database, hashing threads, keys. Built once, handed to services."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from authapi.database import Database
 from authapi.hashing import Hasher
 from authapi.revocation_set import RevocationSet
 from authapi.secret_keys import load_derived_keys
 from authapi.security.derived_keys import DerivedKeys
-from authapi.security.opaque_tokens import RefreshTokenCodec
+from authapi.security.opaque_tokens import DeviceTokenCodec, RefreshTokenCodec
 from authapi.settings import Settings
 from authapi.token_authority import TokenAuthority
 
@@ -23,6 +24,9 @@ class Runtime:
     revocations: RevocationSet
     tokens: TokenAuthority
     refresh_tokens: RefreshTokenCodec
+    device_tokens: DeviceTokenCodec
+    # Set after a mail was committed to the outbox, so that it leaves at once.
+    mail_wakeup: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def build(cls, settings: Settings) -> "Runtime":
@@ -46,6 +50,7 @@ class Runtime:
                 revocations=revocations,
             ),
             refresh_tokens=RefreshTokenCodec(derived_keys),
+            device_tokens=DeviceTokenCodec(derived_keys),
         )
 
     async def close(self) -> None:

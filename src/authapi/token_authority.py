@@ -27,6 +27,23 @@ MAX_REMEMBERED_TOKENS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class TimedKey:
+    """May sign from `activates_at` on and verifies until `verifies_until`; None: no end is planned."""
+
+    key: SigningKey
+    activates_at: datetime
+    verifies_until: datetime | None
+
+    def may_sign(self, now: datetime) -> bool:
+        """Whether its time to sign has come and its time to verify is not over."""
+        return self.activates_at <= now and self.verifies(now)
+
+    def verifies(self, now: datetime) -> bool:
+        """Whether tokens of it are accepted: before it signs already, because clocks of hosts differ."""
+        return self.verifies_until is None or self.verifies_until > now
+
+
+@dataclass(frozen=True, slots=True)
 class IssuedAccessToken:
     """A signed token and how long it is valid, in seconds."""
 
@@ -46,7 +63,8 @@ class TokenAuthority:
     """The keys and the rules of this process's access tokens.
 
     A signature is checked once per process and remembered by the token's digest until the token expires or
-    its key retires. Expiry and revocation are checked at every use.
+    its key's time is over. Expiry, revocation and the end of keys are checked at every use: keys take turns
+    by the clock, and nothing has to be loaded at that moment.
     """
 
     def __init__(
@@ -56,21 +74,32 @@ class TokenAuthority:
         self.audience = audience
         self.lifetime = lifetime
         self._revocations = revocations
-        self._signing_key: SigningKey | None = None
+        self._keys: dict[str, TimedKey] = {}
         self._verifying_keys: dict[str, VerifyingKey] = {}
+        self._next_key_ends_at: datetime | None = None
         self._remembered: OrderedDict[bytes, VerifiedToken] = OrderedDict()
 
     @property
-    def verifying_keys(self) -> tuple[VerifyingKey, ...]:
-        return tuple(self._verifying_keys.values())
+    def keys(self) -> tuple[TimedKey, ...]:
+        """The keys that verify now, the preferred one first."""
+        self._drop_ended_keys(clock.utc_now())
+        return tuple(self._keys.values())
 
-    def use_keys(self, *, signing: SigningKey, verifying: Iterable[VerifyingKey]) -> None:
-        """Replace the keys; tokens of a key that is no longer given are refused from now on."""
-        keys = {key.kid: key for key in verifying}
-        if self._verifying_keys.keys() - keys.keys():
+    def use_keys(self, keys: Iterable[TimedKey]) -> None:
+        """Replace the keys: all of them verify, and the first one whose time has come signs.
+
+        Tokens of a key that is no longer given, or whose time is over, are refused from now on.
+        """
+        now = clock.utc_now()
+        kept = {timed.key.kid: timed for timed in keys if timed.verifies(now)}
+        if self._keys.keys() - kept.keys():
             self._remembered.clear()
-        self._signing_key = signing
-        self._verifying_keys = keys
+        self._keys = kept
+        self._verifying_keys = {kid: timed.key.verifying_key for kid, timed in kept.items()}
+        self._next_key_ends_at = min(
+            (timed.verifies_until for timed in kept.values() if timed.verifies_until is not None),
+            default=None,
+        )
 
     def issue_for_user(
         self,
@@ -82,24 +111,25 @@ class TokenAuthority:
         user_session_id: UUID,
         amr: Sequence[str],
         auth_time: datetime,
+        issued_at: datetime,
         not_before: datetime | None,
+        client_id: str = FIRST_PARTY_CLIENT_ID,
     ) -> IssuedAccessToken:
         """Sign a token for a user's session; `roles` has the strongest one first.
 
-        `not_before` is the instant up to which the user's tokens are void. A token that is issued within the
-        same second says the next one: whole seconds could not tell it from those that are void.
+        `issued_at` is what the session has on record: who voids the user's tokens goes by it. `not_before` is
+        the instant up to which they are void. A token that is issued within the same second says the next
+        one: whole seconds could not tell it from those that are void.
         """
-        issued_at = int(clock.utc_now().timestamp())
-        if not_before is not None:
-            issued_at = max(issued_at, int(not_before.timestamp()) + 1)
+        iat = _first_valid_second(issued_at, not_before)
         expires_in = int(self.lifetime.total_seconds())
         claims = AccessTokenClaims(
             iss=self.issuer,
             aud=self.audience,
             sub=str(user_id),
-            client_id=FIRST_PARTY_CLIENT_ID,
-            iat=issued_at,
-            exp=issued_at + expires_in,
+            client_id=client_id,
+            iat=iat,
+            exp=iat + expires_in,
             jti=secrets.token_urlsafe(16),
             scope=scope,
             sid=str(user_session_id),
@@ -112,12 +142,31 @@ class TokenAuthority:
         )
         return IssuedAccessToken(self._sign(claims), expires_in)
 
+    def issue_for_client(
+        self, *, client_id: str, scope: str, issued_at: datetime, not_before: datetime | None
+    ) -> IssuedAccessToken:
+        """Sign a token in which a service client speaks for itself; `not_before` as for a user."""
+        iat = _first_valid_second(issued_at, not_before)
+        expires_in = int(self.lifetime.total_seconds())
+        claims = AccessTokenClaims(
+            iss=self.issuer,
+            aud=self.audience,
+            sub=client_id,
+            client_id=client_id,
+            iat=iat,
+            exp=iat + expires_in,
+            jti=secrets.token_urlsafe(16),
+            scope=scope,
+        )
+        return IssuedAccessToken(self._sign(claims), expires_in)
+
     def verify(self, token: str) -> VerifiedToken:
         """Check a presented token, from memory alone.
 
         Raises `errors.InvalidAccessToken` with the reason for the log, `errors.RevocationsUnknown`.
         """
         now = clock.utc_now()
+        self._drop_ended_keys(now)
         digest = token_digest(token)
         verified = self._remembered.get(digest)
         try:
@@ -139,9 +188,20 @@ class TokenAuthority:
         return verified
 
     def _sign(self, claims: AccessTokenClaims) -> str:
-        if self._signing_key is None:
-            raise errors.ServiceUnavailable("no signing key is loaded")
-        return encode_access_token(claims, key=self._signing_key)
+        now = clock.utc_now()
+        for timed in self._keys.values():
+            if timed.may_sign(now):
+                return encode_access_token(claims, key=timed.key)
+        raise errors.ServiceUnavailable("no signing key is loaded")
+
+    def _drop_ended_keys(self, now: datetime) -> None:
+        if self._next_key_ends_at is not None and self._next_key_ends_at <= now:
+            self.use_keys(tuple(self._keys.values()))
+
+
+def _first_valid_second(issued_at: datetime, not_before: datetime | None) -> int:
+    iat = int(issued_at.timestamp())
+    return iat if not_before is None else max(iat, int(not_before.timestamp()) + 1)
 
 
 def _principal(claims: AccessTokenClaims) -> Principal | None:

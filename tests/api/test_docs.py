@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from authapi.api.docs import BEARER_SCHEME, DOCS_CSP, add_bearer_alternative, load_assets, mount_docs
+from authapi.rate_limit import RateLimitOptions, RateLimits
 
 STATIC = files("authapi") / "static" / "docs"
 OURS = {"VENDORED.md", "docs.css", "redoc-init.js", "swagger-init.js"}
@@ -20,6 +21,7 @@ OURS = {"VENDORED.md", "docs.css", "redoc-init.js", "swagger-init.js"}
 @pytest.fixture
 async def docs_client() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI(title="a <b> & c", docs_url=None, redoc_url=None)
+    app.state.rate_limits = RateLimits(RateLimitOptions())
     mount_docs(app)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -39,9 +39,7 @@ async def disable(runtime: Runtime, account: Account) -> None:
 
 
 async def leave(client: httpx.AsyncClient, account: Account, password: str = PASSWORD) -> httpx.Response:
-    return await client.request(
-        "DELETE", PROFILE, headers=account.headers, json={"password": password}
-    )
+    return await client.request("DELETE", PROFILE, headers=account.headers, json={"password": password})
 
 
 class TestRead:
@@ -131,9 +129,7 @@ class TestReplace:
         assert response.json()["data"]["phone"] is None
 
     @pytest.mark.parametrize("missing", sorted(COMPLETE))
-    async def test_a_missing_field(
-        self, client: httpx.AsyncClient, accounts: Accounts, missing: str
-    ) -> None:
+    async def test_a_missing_field(self, client: httpx.AsyncClient, accounts: Accounts, missing: str) -> None:
         account = await accounts.register()
         body = {name: value for name, value in COMPLETE.items() if name != missing}
         response = await client.put(PROFILE, headers=account.headers, json=body)
@@ -156,9 +152,7 @@ class TestUpdate:
         assert after.pop("updated_at") > before.pop("updated_at")
         assert after == before | {name: value}
 
-    async def test_nothing(
-        self, client: httpx.AsyncClient, accounts: Accounts, runtime: Runtime
-    ) -> None:
+    async def test_nothing(self, client: httpx.AsyncClient, accounts: Accounts, runtime: Runtime) -> None:
         account = await accounts.register()
         before = (await client.get(PROFILE, headers=account.headers)).json()["data"]
         response = await client.patch(PROFILE, headers=account.headers, json={})
@@ -311,9 +305,7 @@ class TestDelete:
         responses = await asyncio.gather(*(leave(client, account) for _ in range(5)))
         assert sorted(response.status_code for response in responses) == [200] + [401] * 4
 
-    async def test_while_the_profile_is_changed(
-        self, client: httpx.AsyncClient, accounts: Accounts
-    ) -> None:
+    async def test_while_the_profile_is_changed(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
         for number in range(5):
             account = await accounts.register()
             change = client.patch(PROFILE, headers=account.headers, json={"full_name": f"Ada {number}"})
@@ -338,9 +330,7 @@ class TestDelete:
         await disable(runtime, disabled)
         assert (await leave(client, last)).status_code == 409
 
-    async def test_all_admins_at_once_leave_one(
-        self, client: httpx.AsyncClient, accounts: Accounts
-    ) -> None:
+    async def test_all_admins_at_once_leave_one(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
         admins = [await accounts.admin() for _ in range(4)]
         responses = await asyncio.gather(*(leave(client, admin) for admin in admins))
         assert sorted(response.status_code for response in responses) == [200] * 3 + [409]

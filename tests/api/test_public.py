@@ -41,13 +41,11 @@ class TestSearch:
         assert body["page"] == {"next_cursor": None, "limit": 20}
 
     @pytest.mark.parametrize("q", ["ad", "Ada", "ADA", "lovelace", "da lo", "  ada  ", "Ada Lovelace"])
-    async def test_any_part_of_the_name(
-        self, client: httpx.AsyncClient, accounts: Accounts, q: str
-    ) -> None:
+    async def test_any_part_of_the_name(self, client: httpx.AsyncClient, accounts: Accounts, q: str) -> None:
         await discoverable(client, accounts, "Ada Lovelace")
         assert await found(client, q) == ["Ada Lovelace"]
 
-    @pytest.mark.parametrize("q", ["zoë", "ZOË", "Zoë", "ÖBER", "öber", "अनन्या", "łu", "ŁUK"])
+    @pytest.mark.parametrize("q", ["zoë", "ZOË", "ë ł", "ÖBER", "अनन्या", "łu", "ŁUK"])
     async def test_letters_beyond_ascii(self, client: httpx.AsyncClient, accounts: Accounts, q: str) -> None:
         await discoverable(client, accounts, "Zoë Łukasz-Öberg अनन्या")
         assert len(await found(client, q)) == 1
@@ -61,9 +59,7 @@ class TestSearch:
         await discoverable(client, accounts, "Ada Found")
         async with runtime.database.unit_of_work() as db:
             await db.execute(update(User).where(User.id == disabled.id).values(disabled_at=clock.utc_now()))
-        await client.request(
-            "DELETE", "/api/profile", headers=left.headers, json={"password": left.password}
-        )
+        await client.request("DELETE", "/api/profile", headers=left.headers, json={"password": left.password})
         assert await found(client, "ada") == ["Ada Found"]
 
     async def test_who_changes_his_mind_is_not_found(
@@ -80,7 +76,9 @@ class TestSearch:
         for q in ("countess", "countess@example.com", "example"):
             assert await found(client, q) == []
 
-    @pytest.mark.parametrize("q", ["%%", "__", "a%a", "a_a", "\\\\", "%a", "/%", "[a-z]", ".*", "' OR '1'='1"])
+    @pytest.mark.parametrize(
+        "q", ["%%", "__", "a%a", "a_a", "\\\\", "%a", "/%", "[a-z]", ".*", "' OR '1'='1"]
+    )
     async def test_wildcards_are_plain_characters(
         self, client: httpx.AsyncClient, accounts: Accounts, q: str
     ) -> None:
@@ -118,9 +116,11 @@ class TestPages:
 class TestRefusals:
     @pytest.mark.parametrize(
         "query",
-        ["", "q=", "q=a", "q=%20%20%20", "q=%20a%20", f"q={'a' * 101}", "q=ada&limit=0", "q=ada&limit=101"]
-        + ["q=ada&limit=x", "q=ada&email=a@example.com", "q=ada&cursor=x", "q=ada&cursor=" + "A" * 500]
-        + ["q=a%0Ab", "q=%01%01"],
+        [
+            *("", "q=", "q=a", "q=%20%20%20", "q=%20a%20", f"q={'a' * 101}", "q=a%0Ab", "q=%01%01"),
+            *("q=ada&limit=0", "q=ada&limit=101", "q=ada&limit=x", "q=ada&email=a@example.com"),
+            *("q=ada&cursor=x", "q=ada&cursor=", f"q=ada&cursor={'A' * 500}"),
+        ],
     )
     async def test_what_the_query_must_not_be(self, client: httpx.AsyncClient, query: str) -> None:
         response = await client.get(f"{SEARCH}?{query}")

@@ -1,18 +1,17 @@
 """The two reference pages in a real browser: they work, ask no other host and never break their policy."""
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
-from pydantic import BaseModel
 
-from authapi.api.docs import DOCS_CSP, add_bearer_alternative, mount_docs
+from authapi import migrations
+from authapi.api.docs import DOCS_CSP
+from authapi.main import create_app
+from tests.conftest import make_settings
 from tests.support.browser import Browser, Page, chromium_or_skip, open_browser
 from tests.support.serving import serve
 
@@ -20,68 +19,20 @@ pytestmark = pytest.mark.browser
 
 EMAIL = "ada@example.com"
 PASSWORD = "correct horse Battery 9 staple!"
-MARKDOWN = """\
-| code | means |
-|---|---|
-| `email_taken` | *somebody* has it |
-
-```json
-{"success": true, "data": [1, null]}
-```
-"""
 ME = ".opblock-get:has([data-path='/api/auth/me'])"
 STATUS = f"{ME} .live-responses-table tbody .response-col_status"
 
 
-def toy_app() -> FastAPI:
-    """Return an app with the three routes of authapi that this file uses."""
-    app = FastAPI(
-        title="authapi", description=MARKDOWN, docs_url=None, redoc_url=None, openapi_url="/openapi.json"
-    )
-    scheme = OAuth2PasswordBearer(tokenUrl="/api/auth/token")
-    passwords: dict[str, str] = {}
-    tokens: dict[str, str] = {}
-
-    class Registration(BaseModel):
-        email: str
-        password: str
-        full_name: str
-
-    @app.post("/api/auth/register", status_code=201, tags=["auth"])
-    async def register(body: Registration) -> dict[str, str]:
-        passwords[body.email] = body.password
-        return {"email": body.email}
-
-    @app.post("/api/auth/token", tags=["auth"])
-    async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> dict[str, str]:
-        if passwords.get(form.username) != form.password:
-            raise HTTPException(400, detail="invalid_grant")
-        access_token = secrets.token_urlsafe()
-        tokens[access_token] = form.username
-        return {"access_token": access_token, "token_type": "bearer"}
-
-    @app.get("/api/auth/me", tags=["auth"])
-    async def me(access_token: Annotated[str, Depends(scheme)]) -> dict[str, str]:
-        if access_token not in tokens:
-            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
-        return {"email": tokens[access_token]}
-
-    mount_docs(app)
-    plain_openapi = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        return add_bearer_alternative(plain_openapi())
-
-    app.openapi = openapi  # type: ignore[method-assign]
-    return app
-
-
 @pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
+async def base_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Serve the app and register one user; yields `http://127.0.0.1:port`."""
-    with serve(toy_app()) as url:
+    directory = tmp_path_factory.mktemp("docs")
+    database_url = f"sqlite+aiosqlite:///{directory / 'authapi.sqlite3'}"
+    await migrations.upgrade(database_url)
+    with serve(create_app(make_settings(database_url=database_url, data_dir=directory))) as url:
         body = {"email": EMAIL, "password": PASSWORD, "full_name": "Ada Lovelace"}
-        httpx.post(f"{url}/api/auth/register", json=body).raise_for_status()
+        async with httpx.AsyncClient(base_url=url) as client:
+            (await client.post("/api/auth/register", json=body)).raise_for_status()
         yield url
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from authapi.errors import (
     EmailTaken,
     InvalidCredentials,
+    MalformedRequest,
     NotAuthenticated,
     TooManyRequests,
     ValidationFailed,
@@ -97,7 +98,7 @@ class TestErrorResponses:
             TooManyRequests,
             WeakPassword,
         )
-        assert list(responses) == [401, 422, 429]
+        assert list(responses) == [400, 401, 414, 422, 429]
         assert responses[401]["description"] == "Unauthorized: `invalid_credentials`, `not_authenticated`"
         assert set(responses[422]["content"]["application/json"]["examples"]) == {
             "weak_password",
@@ -105,6 +106,10 @@ class TestErrorResponses:
         }
         assert "Retry-After" in responses[429]["headers"]
         assert "WWW-Authenticate" in responses[401]["headers"]
+
+    def test_what_any_body_can_be_answered_with_is_added(self) -> None:
+        assert list(error_responses(MalformedRequest)) == [400, 413, 414]
+        assert list(error_responses()) == [400, 414]
 
     def test_examples_fit_the_model(self) -> None:
         for response in error_responses(EmailTaken, WeakPassword, TooManyRequests).values():

@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 from authapi import errors
-from authapi.api import refresh_cookie
+from authapi.api import token_cookies
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
 from authapi.api.route import ApiRoute
+from authapi.api.token_cookies import BodyTokens
 from authapi.enums import TokenDelivery
 from authapi.rate_limit import limits
 from authapi.schemas.auth import LoginRequest, MeResponse, RegisterRequest, SessionResponse
@@ -51,7 +52,7 @@ async def register(
     )
     return ApiResponse(
         message="Welcome. You are registered and logged in.",
-        data=session_response(tokens, tokens.refresh_token),
+        data=session_response(tokens, BodyTokens(tokens.refresh_token, tokens.device_token)),
     )
 
 
@@ -63,6 +64,7 @@ async def register(
         errors.InvalidCredentials,
         errors.AccountDisabled,
         errors.ValidationFailed,
+        errors.TooManyAttempts,
         errors.TooManyRequests,
         errors.HashingBusy,
     ),
@@ -76,12 +78,16 @@ async def login(
     An unknown e-mail and a wrong password get the same answer in the same time.
     """
     tokens = await login_service.log_in(
-        db, runtime, email=body.email, password=body.password.get_secret_value()
+        db,
+        runtime,
+        email=body.email,
+        password=body.password.get_secret_value(),
+        device_token=body.device_token or token_cookies.read_device_token(request, runtime.settings),
     )
-    refresh_token = refresh_cookie.deliver(
+    delivered = token_cookies.deliver(
         response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
     )
-    return ApiResponse(message="You are logged in.", data=session_response(tokens, refresh_token))
+    return ApiResponse(message="You are logged in.", data=session_response(tokens, delivered))
 
 
 @router.get(
@@ -107,8 +113,8 @@ async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeRes
     )
 
 
-def session_response(tokens: SessionTokens, refresh_token: str | None) -> SessionResponse:
-    """Show a fresh session to its owner; `refresh_token` is None where a cookie holds it."""
+def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionResponse:
+    """Show a fresh session to its owner."""
     user = tokens.user
     return SessionResponse(
         user_id=user.id,
@@ -118,5 +124,6 @@ def session_response(tokens: SessionTokens, refresh_token: str | None) -> Sessio
         token=tokens.access_token,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,
-        refresh_token=refresh_token,
+        refresh_token=delivered.refresh_token,
+        device_token=delivered.device_token,
     )

@@ -16,6 +16,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from authapi.rate_limit import LimitedRoute, limits
+
 DOCS_CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -37,7 +39,7 @@ _MEDIA_TYPES = {
     "swagger-ui.css": "text/css; charset=utf-8",
 }
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=LimitedRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def _page(*, title: str, styles: list[str], body: str) -> str:
 
 
 @router.get("/docs")
+@limits.public
 async def swagger_ui(request: Request) -> HTMLResponse:
     """Serve the interactive reference; *Authorize* takes an e-mail and a password, or a pasted token."""
     page = _page(
@@ -141,6 +144,7 @@ async def swagger_ui(request: Request) -> HTMLResponse:
 
 
 @router.get("/redoc")
+@limits.public
 async def redoc(request: Request) -> HTMLResponse:
     """Serve the reference for reading."""
     nonce = secrets.token_urlsafe(16)
@@ -157,6 +161,7 @@ async def redoc(request: Request) -> HTMLResponse:
 
 
 @router.get("/docs/assets/{name}")
+@limits.public
 async def docs_asset(request: Request, name: str) -> Response:
     """Serve one file of the two pages, for a year: the pages ask for it by its digest.
 

@@ -18,14 +18,13 @@ from authapi.services import account_deletion, authorization, profile
 router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
 
 READ_ERRORS = (
-    errors.BadRequest,
     errors.NotAuthenticated,
     errors.InvalidAccessToken,
     errors.TooManyRequests,
     errors.RevocationsUnknown,
     errors.DatabaseUnavailable,
 )
-WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.PayloadTooLarge, errors.ValidationFailed)
+WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.ValidationFailed)
 
 
 @router.get("", summary="Read your profile", responses=error_responses(*READ_ERRORS))

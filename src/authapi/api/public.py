@@ -19,7 +19,6 @@ router = APIRouter(prefix="/api/public", tags=["public"], route_class=ApiRoute)
     "/search",
     summary="Find users",
     responses=error_responses(
-        errors.BadRequest,
         errors.ValidationFailed,
         errors.InvalidCursor,
         errors.TooManyRequests,
@@ -34,6 +33,6 @@ async def search_users(
     found = await public_search.search(db, text=query.q, cursor=query.cursor, limit=query.limit)
     return PagedResponse(
         message="These users chose to be found.",
-        data=[PublicUserResponse.model_validate(user) for user in found.users],
+        data=[PublicUserResponse.model_validate(user) for user in found.items],
         page=Page(next_cursor=found.next_cursor, limit=query.limit),
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from authapi import errors
-from authapi.api import refresh_cookie
+from authapi.api import token_cookies
 from authapi.api.dependencies import CurrentPrincipal, DbSession, OptionalPrincipal, RuntimeDep
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
@@ -59,12 +59,12 @@ async def refresh(
     it ends the session, because somebody else may have used it.
     """
     from_body = body.refresh_token if body else None
-    refresh_token = from_body or refresh_cookie.read(request, runtime.settings)
+    refresh_token = from_body or token_cookies.read_refresh_token(request, runtime.settings)
     if not refresh_token:
         raise errors.InvalidRefreshToken("none was sent")
     tokens = await token_refresh.refresh(db, runtime, refresh_token=refresh_token)
-    delivered = refresh_cookie.deliver(response, runtime.settings, tokens, in_cookie=from_body is None)
-    return ApiResponse(message="Here is the next pair.", data=pair_response(tokens, delivered))
+    delivered = token_cookies.deliver(response, runtime.settings, tokens, in_cookie=from_body is None)
+    return ApiResponse(message="Here is the next pair.", data=pair_response(tokens, delivered.refresh_token))
 
 
 @router.post(
@@ -94,9 +94,11 @@ async def logout(
 
     The refresh token alone, in the body or the cookie, is enough when the access token has expired.
     """
-    refresh_token = (body.refresh_token if body else None) or refresh_cookie.read(request, runtime.settings)
+    refresh_token = (body.refresh_token if body else None) or token_cookies.read_refresh_token(
+        request, runtime.settings
+    )
     await logout_service.log_out(db, runtime, principal=principal, refresh_token=refresh_token)
-    refresh_cookie.clear(response, runtime.settings)
+    token_cookies.clear_refresh_token(response, runtime.settings)
     return ApiResponse(message="You are logged out.", data=None)
 
 
@@ -107,7 +109,7 @@ async def logout_all(
 ) -> ApiResponse[LogoutAllResponse]:
     """End every session of the caller, this one included."""
     ended = await logout_service.log_out_everywhere(db, runtime, user_id=principal.user_id)
-    refresh_cookie.clear(response, runtime.settings)
+    token_cookies.clear_refresh_token(response, runtime.settings)
     return ApiResponse(message="You are logged out everywhere.", data=LogoutAllResponse(ended_sessions=ended))
 
 
@@ -117,6 +119,7 @@ async def logout_all(
     responses=error_responses(
         errors.MalformedRequest,
         errors.InvalidCredentials,
+        errors.TooManyAttempts,
         errors.ValidationFailed,
         errors.HashingBusy,
         *AUTHENTICATED,

@@ -1,6 +1,7 @@
 """Turns what goes wrong inside of a command into one clear line and an exit code."""
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -64,4 +65,7 @@ def describe_failure(error: Exception) -> tuple[str, ...]:
             return (error.message,)
         case OSError(filename=str() | os.PathLike() as filename, strerror=str(reason)):
             return (f"{os.fspath(filename)}: {reason}",)
-    return tuple(f"unexpected, please report it:\n{redaction.describe_exception(error)}".splitlines())
+    # Without the message, which may quote what was processed.
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename}:{frame.lineno} in {frame.name}"
+    return (f"unexpected {redaction.exception_name(error)} at {place}; please report it",)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +28,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their columns' names: aligned on a terminal, with tabs between otherwise."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            result("\t".join(row))
+            # Past rich, which turns tabs into spaces.
+            typer.echo("\t".join(row))
         return
     aligned = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:

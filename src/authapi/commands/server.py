@@ -5,13 +5,14 @@ import ipaddress
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from authapi.commands import output
-from authapi.commands.environment import migrate, open_runtime
+from authapi.commands.environment import database_failures, migrate, read_schema_state
 from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
 from authapi.settings import Settings, load_settings
 
@@ -37,6 +38,8 @@ def serve(
 
     Development brings the database schema up to date first; production wants `authapi db upgrade` beforehand.
     """
+    from authapi.logs import configure_logging
+
     # uvicorn shuts down in good order and then raises the signal again, of which the process would die.
     signal.signal(signal.SIGTERM, _exit_in_peace)
     with reporting_failures(ExitCode.NOT_STARTED):
@@ -48,7 +51,8 @@ def serve(
             # The workers read their settings from the environment.
             os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
             settings = load_settings()
-        asyncio.run(_prepare(settings))
+        configure_logging(format=settings.log.format, level=settings.log.level)
+        asyncio.run(rehearse(settings))
         _listen(sockets, host=host, port=port)
         if settings.docs_enabled:
             output.result(f"API documentation: {settings.base_url}/docs")
@@ -67,20 +71,22 @@ def bind(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise CommandFailed(f"--host {host}: {error.strerror}") from None
-    sockets: list[socket.socket] = []
-    for family, kind, protocol, _, address in found:
-        listener = socket.socket(family, kind, protocol)
-        sockets.append(listener)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # "::" means every address, of IPv4 too.
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
-        try:
-            listener.bind((address[0], port, *address[2:]))
-        except OSError as error:
-            raise _cannot_listen(host, port, error) from None
-        # With port 0 the first address chooses for all of them.
-        port = listener.getsockname()[1]
+    with ExitStack() as on_failure:
+        sockets: list[socket.socket] = []
+        for family, kind, protocol, _, address in found:
+            listener = on_failure.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # "::" means every address, of IPv4 too.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+            try:
+                listener.bind((address[0], port, *address[2:]))
+            except OSError as error:
+                raise _cannot_listen(host, port, error) from None
+            # With port 0 the first address chooses for all of them.
+            port = listener.getsockname()[1]
+            sockets.append(listener)
+        on_failure.pop_all()
     return sockets
 
 
@@ -119,29 +125,26 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _prepare(settings: Settings) -> None:
-    """Do, once and before any worker, what their start depends on: rules, schema, signing keys."""
-    from authapi.rate_limit import RateLimitOptions, RateLimits
-    from authapi.security.sealing import SealBroken
-    from authapi.security.signing_keys import assert_cryptography_backend
-    from authapi.services.signing_keys import load_keys
+async def rehearse(settings: Settings) -> None:
+    """Migrate in development, then start and stop the application once, before any worker does.
 
-    assert_cryptography_backend()
-    try:
-        RateLimits(RateLimitOptions(**settings.rate_limit.model_dump()))
-    except ValueError as error:
-        raise CommandFailed(str(error)) from None
+    Whatever would make a worker fail is found here, where it becomes one line and an exit code.
+    """
+    from authapi.main import create_app
+    from authapi.migrations import SchemaBehind, SchemaState
+
     if not settings.is_production:
         await migrate(settings)
-    async with open_runtime(settings) as runtime:
-        try:
-            async with runtime.database.unit_of_work() as db:
-                await load_keys(db, runtime)
-        except SealBroken:
-            raise CommandFailed(
-                "AUTHAPI_SECRET_KEY: is not the one that sealed the signing keys in this database; "
-                "put the right one back, or the old one into AUTHAPI_SECRET_KEY_PREVIOUS"
-            ) from None
+    elif await read_schema_state(settings) is SchemaState.BEHIND:
+        raise CommandFailed(str(SchemaBehind()))
+    try:
+        app = create_app(settings)
+    except ValueError as error:
+        # A limit that cannot be read; the text names the variable.
+        raise CommandFailed(str(error)) from None
+    with database_failures(settings):
+        async with app.router.lifespan_context(app):
+            pass
 
 
 def _uvicorn_config(workers: int) -> "uvicorn.Config":

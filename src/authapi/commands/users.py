@@ -58,9 +58,9 @@ def list_users(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 100,
 ) -> None:
     """List accounts in the order of their addresses: a table, or lines with tabs if not on a terminal."""
-    rows = asyncio.run(_list(prepare_settings(), limit=limit + 1))
-    output.table(("email", "roles", "status", "verified", "created_at", "id"), rows[:limit])
-    if len(rows) > limit:
+    rows, has_more = asyncio.run(_list(prepare_settings(), limit=limit))
+    output.table(("email", "roles", "status", "verified", "created_at", "id"), rows)
+    if has_more:
         output.note(f"There are more than {limit}; see --limit.")
 
 
@@ -120,18 +120,31 @@ async def _set_disabled(settings: Settings, *, email: str, disabled: bool) -> No
     output.note(f"{user.email} is {'disabled' if disabled else 'enabled'}.")
 
 
-async def _list(settings: Settings, *, limit: int) -> list[tuple[str, ...]]:
+async def _list(settings: Settings, *, limit: int) -> tuple[list[tuple[str, ...]], bool]:
+    """The rows of the table, and whether there are more."""
+    from authapi.enums import UserSort
     from authapi.repositories import users
 
     async with open_runtime(settings) as runtime, runtime.database.reading() as db:
-        return [
-            (
-                user.email,
-                ",".join(user.role_names),
-                user.status.value,
-                "yes" if user.email_verified else "no",
-                user.created_at.isoformat(timespec="seconds"),
-                str(user.id),
-            )
-            for user in await users.list_by_email(db, limit=limit)
-        ]
+        page = await users.list_page(
+            db,
+            email_prefix="",
+            name_prefix="",
+            role=None,
+            status=None,
+            sort=UserSort.EMAIL,
+            cursor=None,
+            limit=limit,
+        )
+    rows: list[tuple[str, ...]] = [
+        (
+            user.email,
+            ",".join(user.role_names),
+            user.status.value,
+            "yes" if user.email_verified else "no",
+            user.created_at.isoformat(timespec="seconds"),
+            str(user.id),
+        )
+        for user in page.items
+    ]
+    return rows, page.next_cursor is not None

@@ -19,6 +19,8 @@ class Revocation(Base):
     """
 
     __tablename__ = "revocations"
+    # The id of a purged row must not come back: processes have read on beyond it.
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own idiom
 
     # SQLite generates keys for INTEGER columns only.
     id: Mapped[int] = mapped_column(

@@ -18,3 +18,5 @@ class ServiceClient(IdMixin, TimestampMixin, Base):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     revoked_at: Mapped[datetime | None]
+    # Its own access tokens that were issued up to this second are void.
+    tokens_not_before: Mapped[datetime | None]

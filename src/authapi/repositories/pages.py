@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, literal, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, literal, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import TypeEngine
 
 from authapi import errors
+from authapi.models.base import UtcDateTime
 from authapi.security import base64url, strict_json
 
 Row = TypeVar("Row")
@@ -79,7 +81,7 @@ def _decode(cursor: str, keyset: Keyset) -> list[Any]:
         if document["list"] != keyset.list_id:
             raise ValueError("of another list")
         values = [
-            _from_text(text, column.type.python_type)
+            _from_text(text, column.type)
             for text, column in zip(document["after"], keyset.columns, strict=True)
         ]
         if _encode(values, keyset) != cursor:
@@ -97,10 +99,10 @@ def _to_text(value: object) -> str:
     return value.hex if isinstance(value, UUID) else str(value)
 
 
-def _from_text(text: str, kind: type) -> object:
-    if kind is datetime:
+def _from_text(text: str, kind: TypeEngine[Any]) -> object:
+    if isinstance(kind, UtcDateTime):
         return datetime.fromisoformat(text)
-    if kind is UUID:
+    if isinstance(kind, Uuid):
         return UUID(hex=text)
     if "\x00" in text:
         raise ValueError("no database takes NUL")

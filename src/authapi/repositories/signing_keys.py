@@ -1,6 +1,8 @@
 """Signing keys, sealed."""
 
-from sqlalchemy import select, text
+from datetime import datetime
+
+from sqlalchemy import Select, delete, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import SigningKey
@@ -17,10 +19,27 @@ async def lock(db: AsyncSession) -> None:
 
 async def list_all(db: AsyncSession) -> list[SigningKey]:
     """Every key, the one that was activated last first."""
-    return list(await db.scalars(select(SigningKey).order_by(SigningKey.activates_at.desc())))
+    return list(await db.scalars(_newest_first()))
+
+
+async def list_verifying(db: AsyncSession, *, now: datetime) -> list[SigningKey]:
+    """The keys whose tokens are still accepted, the one that was activated last first."""
+    verifies = or_(SigningKey.verifies_until.is_(None), SigningKey.verifies_until > now)
+    return list(await db.scalars(_newest_first().where(verifies)))
 
 
 async def add(db: AsyncSession, key: SigningKey) -> None:
     """Insert a key."""
     db.add(key)
     await db.flush()
+
+
+async def delete_ended(db: AsyncSession, *, before: datetime) -> int:
+    """Delete the keys that stopped verifying before that instant; returns how many."""
+    ended = delete(SigningKey).where(SigningKey.verifies_until < before).returning(SigningKey.id)
+    return len((await db.scalars(ended)).all())
+
+
+def _newest_first() -> Select[SigningKey]:
+    # The id decides between equal instants, the same on every host.
+    return select(SigningKey).order_by(SigningKey.activates_at.desc(), SigningKey.id.desc())

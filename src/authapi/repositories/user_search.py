@@ -1,31 +1,31 @@
 """Finding users who chose to be found."""
 
-from uuid import UUID
-
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import raiseload
 
 from authapi.models import User
+from authapi.repositories.pages import Keyset, Page, list_id, read_page
 
 
-async def find_discoverable(
-    db: AsyncSession, *, text: str, after: tuple[str, UUID] | None, limit: int
-) -> list[User]:
-    """Active, discoverable users whose name contains the text, by name and id, from behind `after` on."""
-    # SQLite folds the case of ASCII letters only; these spellings cover how names are written.
-    spellings = {text, text.lower(), text.upper(), text.title()}
+async def list_discoverable(
+    db: AsyncSession, *, name_part: str, cursor: str | None, limit: int
+) -> Page[User]:
+    """Active, discoverable users whose name key contains the text; raises `InvalidCursor`.
+
+    A scan: the text may stand anywhere in the name, and no index serves that on both databases.
+    """
     statement = (
         select(User)
         .options(raiseload(User.roles))
         .where(
             User.discoverable,
             User.disabled_at.is_(None),
-            or_(*(User.full_name.icontains(spelling, autoescape=True) for spelling in sorted(spellings))),
+            User.deleted_at.is_(None),
+            User.full_name_key.contains(name_part, autoescape=True),
         )
-        .order_by(User.full_name, User.id)
-        .limit(limit)
     )
-    if after is not None:
-        statement = statement.where(tuple_(User.full_name, User.id) > after)
-    return list(await db.scalars(statement))
+    keyset = Keyset(
+        list_id=list_id("discoverable", name_part=name_part), columns=[User.full_name_key, User.id]
+    )
+    return await read_page(db, statement, keyset=keyset, cursor=cursor, limit=limit)

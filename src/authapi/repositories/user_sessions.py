@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.enums import RevocationReason
@@ -20,6 +20,12 @@ async def add(db: AsyncSession, user_session: UserSession) -> None:
 async def find_by_id(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
     """The session as the database has it now, ended or not."""
     statement = select(UserSession).where(UserSession.id == user_session_id)
+    return await db.scalar(statement.execution_options(populate_existing=True))
+
+
+async def find_for_update(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
+    """The session, ended or not, locked until the transaction ends."""
+    statement = select(UserSession).where(UserSession.id == user_session_id).with_for_update()
     return await db.scalar(statement.execution_options(populate_existing=True))
 
 
@@ -56,7 +62,8 @@ async def rotate(
 ) -> UserSession | None:
     """Move a live session from `generation` to the next; None if it is not at that generation.
 
-    One conditional UPDATE: of any number of concurrent callers exactly one gets the row.
+    One conditional UPDATE: of any number of concurrent callers exactly one gets the row. `last_used_at` never
+    goes back, even if the host that rotated before has a clock that is ahead.
     """
     statement = (
         update(UserSession)
@@ -64,7 +71,7 @@ async def rotate(
         .values(
             generation=generation + 1,
             rotated_at=now,
-            last_used_at=now,
+            last_used_at=case((UserSession.last_used_at > now, UserSession.last_used_at), else_=now),
             idle_expires_at=idle_expires_at,
             ip=ip,
             updated_at=now,
@@ -80,12 +87,18 @@ async def revoke(
     user_id: UUID,
     at: datetime,
     reason: RevocationReason,
+    expired_before: datetime,
     only: UUID | None = None,
     sparing: UUID | None = None,
 ) -> Sequence[UUID]:
-    """End the user's sessions that have not ended; returns the ids of those that this call ended."""
+    """End the user's sessions that have not been ended; returns the ids of those that this call ended.
+
+    Those that expired before `expired_before` are left as they are.
+    """
     statement = update(UserSession).where(
-        UserSession.user_id == user_id, UserSession.revoked_at.is_(None), UserSession.expires_at > at
+        UserSession.user_id == user_id,
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > expired_before,
     )
     if only is not None:
         statement = statement.where(UserSession.id == only)

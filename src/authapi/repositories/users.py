@@ -64,6 +64,7 @@ async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | Non
             user_roles.c.role_id == admin_role.scalar_subquery(),
             User.id != user_id,
             User.disabled_at.is_(None),
+            User.deleted_at.is_(None),
         )
         .limit(1)
     )
@@ -72,11 +73,6 @@ async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | Non
 async def remove(db: AsyncSession, user_id: UUID) -> None:
     """Delete an account; its password, sessions and roles go with it."""
     await db.execute(delete(User).where(User.id == user_id))
-
-
-async def list_by_email(db: AsyncSession, *, limit: int) -> list[User]:
-    """The first accounts in the order of their canonical addresses."""
-    return list(await db.scalars(select(User).order_by(User.email_canonical).limit(limit)))
 
 
 async def list_page(
@@ -90,8 +86,11 @@ async def list_page(
     cursor: str | None,
     limit: int,
 ) -> Page[User]:
-    """Accounts whose canonical address or name key begins with the prefixes; raises `InvalidCursor`."""
-    statement = select(User)
+    """Accounts whose canonical address or name key begins with the prefixes; raises `InvalidCursor`.
+
+    Deleted ones that still wait to be erased are left out.
+    """
+    statement = select(User).where(User.deleted_at.is_(None))
     if email_prefix or name_prefix:
         statement = statement.where(
             _begins_with(User.email_canonical, email_prefix) | _begins_with(User.full_name_key, name_prefix)
@@ -111,18 +110,19 @@ async def list_page(
     return await read_page(db, statement, keyset=keyset, cursor=cursor, limit=limit)
 
 
-async def save(db: AsyncSession, user: User) -> None:
-    """Write changes of an account; raises `EmailTaken` if another one has the new address."""
+async def save_changes(db: AsyncSession) -> None:
+    """Write changes of accounts; raises `EmailTaken` if another one has the new address."""
     try:
-        await db.flush([user])
+        await db.flush()
     except IntegrityError:
         raise errors.EmailTaken from None
 
 
 async def count_by_status(db: AsyncSession) -> tuple[int, int]:
-    """How many accounts there are, and how many of them are disabled; the first reads a whole index."""
-    total = await db.scalar(select(func.count()).select_from(User))
-    disabled = await db.scalar(select(func.count()).select_from(User).where(User.disabled_at.is_not(None)))
+    """How many accounts there are, and how many of them are disabled; the first reads them all."""
+    counted = select(func.count()).select_from(User).where(User.deleted_at.is_(None))
+    total = await db.scalar(counted)
+    disabled = await db.scalar(counted.where(User.disabled_at.is_not(None)))
     return total or 0, disabled or 0
 
 

@@ -4,12 +4,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field
 
-from authapi.emails import MAX_EMAIL_CHARACTERS
 from authapi.enums import TokenDelivery
 from authapi.schemas.envelope import FromString, RequestModel, ResponseModel
-from authapi.schemas.fields import Email, FullName, Password, Phone, RefreshToken
+from authapi.schemas.fields import DeviceToken, Email, FullName, Password, Phone, RefreshToken
 
 
 class RegisterRequest(RequestModel):
@@ -22,6 +21,9 @@ class RegisterRequest(RequestModel):
 class LoginRequest(RequestModel):
     email: Email
     password: Password
+    device_token: DeviceToken | None = Field(
+        None, description="From an earlier login on this device; lets its owner in while strangers guess."
+    )
     token_delivery: FromString[TokenDelivery] = Field(
         TokenDelivery.BODY,
         description="`cookie` puts the refresh token into an HttpOnly cookie instead of the body.",
@@ -48,6 +50,7 @@ class SessionResponse(ResponseModel):
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds until the access token expires.")
     refresh_token: str | None = Field(description="Null where a cookie holds it.")
+    device_token: str | None = Field(description="Send it with the next login. Null where a cookie holds it.")
 
 
 class RefreshResponse(ResponseModel):
@@ -58,37 +61,6 @@ class RefreshResponse(ResponseModel):
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds until the access token expires.")
     refresh_token: str | None = Field(description="Null where a cookie holds it.")
-
-
-class TokenForm(BaseModel):
-    """The form of RFC 6749 section 4; unknown parameters are ignored, as its section 3.2 wants."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-    grant_type: str = Field("", max_length=100, examples=["password"])
-    username: str = Field("", max_length=MAX_EMAIL_CHARACTERS, description="The e-mail.")
-    password: SecretStr | None = Field(None, max_length=1024)
-    scope: str = Field("", max_length=2000, description="Permissions, separated by spaces.")
-    refresh_token: str = Field("", max_length=200)
-    client_id: str = Field("", max_length=200)
-    client_secret: SecretStr | None = Field(None, max_length=1024)
-
-
-class TokenResponse(ResponseModel):
-    """The body of RFC 6749 section 5.1."""
-
-    access_token: str
-    token_type: Literal["bearer"] = "bearer"
-    expires_in: int
-    scope: str
-    refresh_token: str | None = None
-
-
-class OAuth2ErrorResponse(ResponseModel):
-    """The body of RFC 6749 section 5.2."""
-
-    error: str
-    error_description: str
 
 
 class MeResponse(ResponseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from authapi.errors import AuthApiError
+from authapi.errors import AuthApiError, BadRequest, MalformedRequest, PayloadTooLarge, UriTooLong
 
 T = TypeVar("T")
 
@@ -80,9 +80,17 @@ _HEADERS: dict[int, dict[str, str]] = {
 
 
 def error_responses(*errors: type[AuthApiError]) -> dict[int | str, dict[str, Any]]:
-    """Builds FastAPI's `responses=`: one entry per status, one example per error code."""
+    """Builds FastAPI's `responses=`: one entry per status, one example per error code.
+
+    Adds what any URL (400, 414) and any body (413, next to `MalformedRequest`) can be answered with.
+    """
     by_status: dict[int, list[type[AuthApiError]]] = defaultdict(list)
-    for error in errors:
+    everywhere: list[type[AuthApiError]] = [
+        BadRequest,
+        UriTooLong,
+        *([PayloadTooLarge] if MalformedRequest in errors else []),
+    ]
+    for error in (*errors, *everywhere):
         if error not in by_status[error.status_code]:
             by_status[error.status_code].append(error)
     return {status: _response(status, by_status[status]) for status in sorted(by_status)}

@@ -32,3 +32,7 @@ RefreshToken = Annotated[
     str,
     Field(min_length=1, max_length=200, examples=["authapi_rt_AQGh_UgszwgfcYexaf5aWWG3..."]),
 ]
+DeviceToken = Annotated[
+    str,
+    Field(min_length=1, max_length=200, examples=["authapi_dt_AQGh_UgszwgfcYexaf5aWWG3..."]),
+]

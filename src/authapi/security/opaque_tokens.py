@@ -15,10 +15,8 @@ from authapi.security.derived_keys import DerivedKeys
 
 _PREFIX = re.compile(r"[a-z]+(?:_[a-z]+)*_")
 
-_REFRESH_PREFIX = "authapi_rt_"
-_REFRESH_PURPOSE = "refresh-token"
-_REFRESH_VERSION = b"\x01"
-_REFRESH_CHARACTERS = len(_REFRESH_PREFIX) + 76
+_VERSION = b"\x01"
+_BODY_CHARACTERS = 76
 _MAX_GENERATION = 2**63 - 1
 
 
@@ -55,43 +53,82 @@ class RefreshTokenParts:
     generation: int
 
 
-class RefreshTokenCodec:
-    """Issues and reads refresh tokens that need no row of their own.
+@dataclass(frozen=True, slots=True)
+class DeviceTokenParts:
+    """What a genuine device token says: the device, and how often it had logged in before."""
 
-    A token is `authapi_rt_` and base64url of version (1 byte), session id (16), generation (8, big-endian)
-    and an HMAC-SHA256 (32) over them. The session row holds the generation that is valid now: a lower one is
-    a reuse. The same pair gives the same token as long as the secret key stays, which lets a client that lost
-    the reply ask again.
+    device_id: UUID
+    generation: int
+
+
+class _GenerationCodec:
+    """Computed tokens: version (1 byte), id (16), generation (8, big-endian), HMAC-SHA256 (32) over them.
+
+    The same pair gives the same token as long as the secret key stays. Purposes have keys of their own, so a
+    token of one opens no door of another.
+    """
+
+    def __init__(self, keys: DerivedKeys, *, prefix: str, purpose: str) -> None:
+        self._prefix = prefix
+        self._current = keys.current(purpose)
+        self._all = keys.all(purpose)
+
+    def issue(self, id: UUID, generation: int) -> str:
+        if not 0 <= generation <= _MAX_GENERATION:
+            raise ValueError("a generation lies between 0 and 2**63 - 1")
+        signed = _VERSION + id.bytes + generation.to_bytes(8, "big")
+        return self._prefix + base64url.encode(signed + _mac(self._current, signed))
+
+    def parse(self, raw: str) -> tuple[UUID, int]:
+        if len(raw) != len(self._prefix) + _BODY_CHARACTERS or not raw.startswith(self._prefix):
+            raise InvalidOpaqueToken("not a token of this kind")
+        try:
+            body = base64url.decode(raw.removeprefix(self._prefix))
+        except ValueError:
+            raise InvalidOpaqueToken("not canonical base64url") from None
+        signed, mac = body[:-32], body[-32:]
+        # every key is tried, so that the time does not tell which one matched
+        matches = [hmac.compare_digest(_mac(key, signed), mac) for key in self._all]
+        if not any(matches) or signed[:1] != _VERSION:
+            raise InvalidOpaqueToken("not ours")
+        return UUID(bytes=signed[1:17]), int.from_bytes(signed[17:], "big")
+
+
+class RefreshTokenCodec:
+    """Issues and reads refresh tokens (`authapi_rt_…`) that need no row of their own.
+
+    The session row holds the generation that is valid now: a lower one is a reuse. A client that lost the
+    reply can ask again, because the token of a generation can be computed again.
     """
 
     def __init__(self, keys: DerivedKeys) -> None:
-        self._current = keys.current(_REFRESH_PURPOSE)
-        self._all = keys.all(_REFRESH_PURPOSE)
+        self._codec = _GenerationCodec(keys, prefix="authapi_rt_", purpose="refresh-token")
 
     def issue(self, session_id: UUID, generation: int) -> str:
         """The refresh token of this session and generation; ValueError outside 0 to 2**63 - 1."""
-        if not 0 <= generation <= _MAX_GENERATION:
-            raise ValueError("a generation lies between 0 and 2**63 - 1")
-        signed = _REFRESH_VERSION + session_id.bytes + generation.to_bytes(8, "big")
-        return _REFRESH_PREFIX + base64url.encode(signed + _mac(self._current, signed))
+        return self._codec.issue(session_id, generation)
 
     def parse(self, raw: str) -> RefreshTokenParts:
         """The parts of a token that was issued under the current or a previous secret key.
 
         Raises InvalidOpaqueToken for everything else.
         """
-        if len(raw) != _REFRESH_CHARACTERS or not raw.startswith(_REFRESH_PREFIX):
-            raise InvalidOpaqueToken("not a refresh token")
-        try:
-            body = base64url.decode(raw.removeprefix(_REFRESH_PREFIX))
-        except ValueError:
-            raise InvalidOpaqueToken("not canonical base64url") from None
-        signed, mac = body[:-32], body[-32:]
-        # every key is tried, so that the time does not tell which one matched
-        matches = [hmac.compare_digest(_mac(key, signed), mac) for key in self._all]
-        if not any(matches) or signed[:1] != _REFRESH_VERSION:
-            raise InvalidOpaqueToken("not ours")
-        return RefreshTokenParts(UUID(bytes=signed[1:17]), int.from_bytes(signed[17:], "big"))
+        return RefreshTokenParts(*self._codec.parse(raw))
+
+
+class DeviceTokenCodec:
+    """Issues and reads device tokens (`authapi_dt_…`): they name a device that has logged in before."""
+
+    def __init__(self, keys: DerivedKeys) -> None:
+        self._codec = _GenerationCodec(keys, prefix="authapi_dt_", purpose="device-token")
+
+    def issue(self, device_id: UUID, generation: int) -> str:
+        """The token of this device and generation; ValueError outside 0 to 2**63 - 1."""
+        return self._codec.issue(device_id, generation)
+
+    def parse(self, raw: str) -> DeviceTokenParts:
+        """The parts of a genuine token; raises InvalidOpaqueToken for everything else."""
+        return DeviceTokenParts(*self._codec.parse(raw))
 
 
 def _mac(key: bytes, signed: bytes) -> bytes:

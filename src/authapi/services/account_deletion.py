@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.enums import AuditAction, BuiltInRole, Outcome, RevocationReason
+from authapi.enums import AuditAction, BuiltInRole, RevocationReason
 from authapi.principal import Principal
 from authapi.repositories import users
 from authapi.runtime import Runtime
-from authapi.services import audit, authorization, revocation
-from authapi.services.login import check_password_of
+from authapi.services import audit, revocation
+from authapi.services.password_check import check_password_of_caller
 
 
 async def delete_own_account(
@@ -17,25 +17,11 @@ async def delete_own_account(
     """Delete the caller's account with everything that hangs on it (ASVS 7.4.2, 7.5.3).
 
     Raises `InvalidAccessToken` for an account that is gone or disabled, `InvalidCredentials`, `LastAdmin`,
-    `HashingBusy`.
+    `TooManyAttempts`, `HashingBusy`.
     """
-    await authorization.get_active_user(db, principal)
-    try:
-        user = await check_password_of(db, runtime, user_id=principal.user_id, password=password)
-    except errors.InvalidCredentials as refused:
-        await audit.record(
-            db,
-            AuditAction.USER_DELETION_REFUSED,
-            outcome=Outcome.FAILURE,
-            reason=str(refused.detail),
-            actor_id=principal.user_id,
-            subject_id=principal.user_id,
-            user_session_id=principal.user_session_id,
-        )
-        raise
-    # Looked at again: hashing took a while without a lock.
-    if not user.is_active:
-        raise errors.InvalidAccessToken("account_gone_or_disabled")
+    user = await check_password_of_caller(
+        db, runtime, principal=principal, password=password, action=AuditAction.USER_DELETION_REFUSED
+    )
     if BuiltInRole.ADMIN in user.role_names and not await users.find_other_active_admin(db, user.id):
         raise errors.LastAdmin
     await revocation.revoke_user_sessions(

@@ -8,9 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock
 from authapi.enums import SigningAlgorithm
+from authapi.models import SigningKey
 from authapi.repositories import signing_keys
 from authapi.runtime import Runtime
-from authapi.security.signing_keys import SigningKey
+from authapi.services.signing_keys import find_current, find_shared_key
 
 
 class KeyState(StrEnum):
@@ -32,21 +33,29 @@ class ListedKey:
 
 async def list_keys(db: AsyncSession, runtime: Runtime) -> list[ListedKey]:
     """Every key, the newest first; none of them is opened."""
-    settings = runtime.settings.access_token
     now = clock.utc_now()
+    rows = await signing_keys.list_all(db)
+    current = find_current([row for row in rows if not _is_expired(row, now)], now)
+    shared = find_shared_key(runtime)
+    shared_signs = shared is not None and (
+        current is None or runtime.settings.access_token.algorithm is SigningAlgorithm.HS256
+    )
     listed = []
-    signs: str | None = None
-    if settings.algorithm is SigningAlgorithm.HS256 and settings.secret is not None:
-        signs = SigningKey.from_shared_secret(settings.secret.get_secret_value().encode()).kid
-        listed.append(ListedKey(signs, settings.algorithm.value, KeyState.CURRENT, None))
-    for row in await signing_keys.list_all(db):
-        if row.activates_at > now:
-            state = KeyState.NEXT
-        elif row.verifies_until is not None and row.verifies_until <= now:
+    if shared is not None:
+        state = KeyState.CURRENT if shared_signs else KeyState.RETIRED
+        listed.append(ListedKey(shared.kid, shared.algorithm.value, state, None))
+    for row in rows:
+        if _is_expired(row, now):
             state = KeyState.EXPIRED
-        elif signs is None and row.algorithm == settings.algorithm:
-            state, signs = KeyState.CURRENT, row.kid
+        elif row.activates_at > now:
+            state = KeyState.NEXT
+        elif row is current and not shared_signs:
+            state = KeyState.CURRENT
         else:
             state = KeyState.RETIRED
         listed.append(ListedKey(row.kid, row.algorithm, state, row.activates_at))
     return listed
+
+
+def _is_expired(row: SigningKey, now: datetime) -> bool:
+    return row.verifies_until is not None and row.verifies_until <= now

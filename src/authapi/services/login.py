@@ -1,34 +1,56 @@
 """Login: an identifier and a password become a session."""
 
-from uuid import UUID
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.database import hand_back_connection
 from authapi.emails import MalformedEmail, parse_email
 from authapi.enums import AuditAction, Outcome
 from authapi.models import User
-from authapi.repositories import password_credentials, users
+from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import audit
+from authapi.services.password_check import check_password
 from authapi.services.user_sessions import SessionTokens, open_session
+from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
 async def log_in(
-    db: AsyncSession, runtime: Runtime, *, email: str, password: str, scope: str | None = None
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    email: str,
+    password: str,
+    scope: str | None = None,
+    device_token: str | None = None,
+    client_id: str = FIRST_PARTY_CLIENT_ID,
 ) -> SessionTokens:
     """Check a password and open a session.
 
-    `scope` narrows what the session's tokens may do (RFC 6749 section 3.3). Unknown address, malformed
-    address and wrong password take the same time and get the same answer (ASVS 6.3.8). Raises
-    `InvalidCredentials`, `AccountDisabled` (only after a right password), `HashingBusy`.
+    `scope` narrows what the session's tokens may do (RFC 6749 section 3.3). `device_token` names a device
+    that has logged in before, `client_id` the service client that has authenticated. Unknown address,
+    malformed address and wrong password take the same time and get the same answer (ASVS 6.3.8). Raises
+    `TooManyAttempts`, `InvalidCredentials`, `AccountDisabled` (only after a right password), `HashingBusy`.
     """
-    user = await check_password(db, runtime, email=email, password=password)
+    known = await _find_user(db, email)
+    try:
+        checked = await check_password(
+            db,
+            runtime,
+            identifier=email,
+            user_id=known.id if known else None,
+            password=password,
+            device_token=device_token,
+        )
+    except errors.InvalidCredentials as refused:
+        await _record_failure(db, known, reason=str(refused.detail))
+        raise
+    user = checked.user
     if not user.is_active:
-        await record_failure(db, user, reason="disabled")
+        await _record_failure(db, user, reason="disabled")
         raise errors.AccountDisabled
-    tokens = await open_session(db, runtime, user=user, amr=["pwd"], scope=scope)
+    tokens = await open_session(
+        db, runtime, user=user, amr=["pwd"], scope=scope, device=checked.device, client_id=client_id
+    )
     await audit.record(
         db,
         AuditAction.USER_LOGIN_SUCCEEDED,
@@ -37,49 +59,6 @@ async def log_in(
         user_session_id=tokens.user_session.id,
     )
     return tokens
-
-
-async def check_password(db: AsyncSession, runtime: Runtime, *, email: str, password: str) -> User:
-    """The user with this address, if the password is his, locked until the transaction ends.
-
-    Raises `InvalidCredentials`, `HashingBusy`, and puts a failure on record. The account may be disabled:
-    that is for the caller to say.
-    """
-    user = await _find_user(db, email)
-    try:
-        return await check_password_of(db, runtime, user_id=user.id if user else None, password=password)
-    except errors.InvalidCredentials as refused:
-        await record_failure(db, user, reason=str(refused.detail))
-        raise
-
-
-async def check_password_of(
-    db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, password: str
-) -> User:
-    """The user with this id, if the password is his, locked until the transaction ends.
-
-    Costs the same for None as for a wrong password. Raises `InvalidCredentials` with the reason as detail,
-    `HashingBusy`.
-    """
-    while True:
-        stored = user_id and await password_credentials.find_hash_confidential(db, user_id=user_id)
-        await hand_back_connection(db)
-        if user_id is None or not stored:
-            await runtime.hasher.verify_dummy(password)
-            raise errors.InvalidCredentials("no_such_user" if user_id is None else "no_password")
-        verification = await runtime.hasher.verify(password, stored)
-        if not verification.matches:
-            raise errors.InvalidCredentials("wrong_password")
-        # Hashing took a while without a transaction. From here on the row lock makes the account stand still;
-        # if its password was changed meanwhile, the old one must not open a session: check again.
-        user = await users.find_for_update(db, user_id)
-        now_stored = await password_credentials.find_hash_confidential(db, user_id=user_id)
-        if user is not None and now_stored == stored:
-            break
-    if verification.replacement is not None:
-        await password_credentials.replace(db, user_id=user_id, password_hash=verification.replacement)
-        await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user_id)
-    return user
 
 
 async def _find_user(db: AsyncSession, email: str) -> User | None:
@@ -91,8 +70,7 @@ async def _find_user(db: AsyncSession, email: str) -> User | None:
     return await users.find_by_email(db, email_canonical=address.canonical)
 
 
-async def record_failure(db: AsyncSession, user: User | None, *, reason: str) -> None:
-    """Put a refused login on record; the caller raises an error that keeps it."""
+async def _record_failure(db: AsyncSession, user: User | None, *, reason: str) -> None:
     await audit.record(
         db,
         AuditAction.USER_LOGIN_FAILED,

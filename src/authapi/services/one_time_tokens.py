@@ -14,6 +14,7 @@ from authapi.runtime import Runtime
 from authapi.security import opaque_tokens
 
 PREFIX = "authapi_ott_"
+SECOND_FACTOR_LIFETIME = timedelta(minutes=5)
 
 
 async def issue(
@@ -75,4 +76,5 @@ def lifetime_of(runtime: Runtime, purpose: OneTimeTokenPurpose) -> timedelta:
         OneTimeTokenPurpose.CHANGE_EMAIL: settings.change_lifetime,
         OneTimeTokenPurpose.UNDO_EMAIL_CHANGE: settings.undo_lifetime,
         OneTimeTokenPurpose.ACCEPT_INVITATION: settings.invitation_lifetime,
+        OneTimeTokenPurpose.LOGIN_SECOND_FACTOR: SECOND_FACTOR_LIFETIME,
     }[purpose]

@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
-from authapi.enums import AuditAction, Outcome
+from authapi.enums import AuditAction
 from authapi.principal import Principal
 from authapi.repositories import user_sessions
 from authapi.runtime import Runtime
 from authapi.services import audit
-from authapi.services.login import check_password_of
+from authapi.services.password_check import check_password_of_caller
 from authapi.services.user_sessions import SessionTokens, issue_tokens
 
 
@@ -17,26 +17,21 @@ async def reauthenticate(
 ) -> SessionTokens:
     """Check the password of the caller and give the session a fresh `auth_time` (RFC 9470).
 
-    Raises `InvalidCredentials`, `InvalidAccessToken`, `HashingBusy`.
+    Raises `InvalidCredentials`, `InvalidAccessToken`, `TooManyAttempts`, `HashingBusy`.
     """
-    try:
-        user = await check_password_of(db, runtime, user_id=principal.user_id, password=password)
-    except errors.InvalidCredentials:
-        await audit.record(
-            db,
-            AuditAction.USER_REAUTHENTICATION_FAILED,
-            outcome=Outcome.FAILURE,
-            reason="wrong_password",
-            actor_id=principal.user_id,
-            subject_id=principal.user_id,
-            user_session_id=principal.user_session_id,
-        )
-        raise
+    user = await check_password_of_caller(
+        db,
+        runtime,
+        principal=principal,
+        password=password,
+        action=AuditAction.USER_REAUTHENTICATION_FAILED,
+    )
     now = clock.utc_now()
     user_session = await user_sessions.find_live(db, principal.user_session_id, user_id=user.id, now=now)
-    if user_session is None or not user.is_active:
+    if user_session is None:
         raise errors.InvalidAccessToken("session_ended")
-    user_session.auth_time = user_session.last_used_at = now
+    user_session.auth_time = now
+    user_session.last_used_at = max(now, user_session.last_used_at)
     await db.flush()
     await audit.record(
         db,

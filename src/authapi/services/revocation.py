@@ -34,7 +34,16 @@ async def revoke_user_sessions(
     login in the same second as a logout everywhere stays valid.
     """
     now = clock.utc_now()
-    ended = await user_sessions.revoke(db, user_id=user_id, at=now, reason=reason, only=only, sparing=sparing)
+    ended = await user_sessions.revoke(
+        db,
+        user_id=user_id,
+        at=now,
+        reason=reason,
+        # A session that has just expired may have left an access token behind.
+        expired_before=now - _token_lifetime(runtime),
+        only=only,
+        sparing=sparing,
+    )
     expires_at = _last_expiry(runtime, now)
     await revocations.add_sessions(db, ended, expires_at=expires_at, created_at=now)
     for user_session_id in ended:
@@ -62,8 +71,10 @@ async def void_access_tokens(db: AsyncSession, runtime: Runtime, *, user: User) 
     A refresh that has read the old rights has noted its instant in its session, by the clock of its host.
     """
     now = clock.utc_now()
-    last_issue = await user_sessions.hold_live(db, user_id=user.id, now=now)
-    user.tokens_not_before = max(now, last_issue or now)
+    last_issue = await user_sessions.hold_live(db, user_id=user.id, now=now) or now
+    # A token that was issued in the second of the void before this one says the next second.
+    after_last_void = user.tokens_not_before + timedelta(seconds=1) if user.tokens_not_before else now
+    user.tokens_not_before = max(now, last_issue, after_last_void)
     await db.flush()
     await void_subject(db, runtime, subject=str(user.id), not_before=user.tokens_not_before)
 
@@ -80,4 +91,8 @@ async def void_subject(db: AsyncSession, runtime: Runtime, *, subject: str, not_
 
 
 def _last_expiry(runtime: Runtime, now: datetime) -> datetime:
-    return now + runtime.settings.access_token.lifetime + MARGIN
+    return now + _token_lifetime(runtime)
+
+
+def _token_lifetime(runtime: Runtime) -> timedelta:
+    return runtime.settings.access_token.lifetime + MARGIN

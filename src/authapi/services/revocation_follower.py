@@ -46,6 +46,9 @@ class RevocationFollower:
         read_at = time.monotonic()
         async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._database.reading() as db:
             page = await revocations.read_on(db, position=self._position, now=clock.utc_now())
+            if page.position < self._position:
+                # Another server has taken over, or old rows were purged: what is new has a lower number.
+                page = await revocations.read_on(db, position=0, now=clock.utc_now())
         for row in page.revocations:
             if row.user_session_id is not None:
                 self._set.add_session(row.user_session_id, expires_at=row.expires_at)

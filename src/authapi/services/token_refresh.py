@@ -1,5 +1,6 @@
 """Token refresh: a refresh token becomes a new pair, once, and a reused one ends its session."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,17 +13,26 @@ from authapi.runtime import Runtime
 from authapi.security.opaque_tokens import InvalidOpaqueToken, RefreshTokenParts
 from authapi.services import audit, revocation
 from authapi.services.user_sessions import SessionTokens, issue_tokens
+from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 # A host's clock may be behind that of the host that rotated.
 CLOCK_SKEW = timedelta(seconds=30)
 
 
-async def refresh(db: AsyncSession, runtime: Runtime, *, refresh_token: str) -> SessionTokens:
+async def refresh(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    refresh_token: str,
+    client_id: str = FIRST_PARTY_CLIENT_ID,
+    scopes: Collection[str] | None = None,
+) -> SessionTokens:
     """Exchange a refresh token for the session's next pair (RFC 6749 section 6, RFC 9700 section 4.14.2).
 
     The token of the current generation rotates. The one before it, within the grace, gets the current pair:
-    two tabs, or a client that lost the reply. Any older one ends the session. Rights are read anew. Raises
-    `InvalidRefreshToken`, `RefreshTokenReused`.
+    two tabs, or a client that lost the reply. Any older one ends the session, whoever sends it. Rights are
+    read anew; `scopes` asks for some of them only. Raises `InvalidRefreshToken`, also for a client that the
+    session does not belong to, `RefreshTokenReused`, `InvalidScope`.
     """
     parts = _parse(runtime, refresh_token)
     now = clock.utc_now()
@@ -35,11 +45,15 @@ async def refresh(db: AsyncSession, runtime: Runtime, *, refresh_token: str) -> 
         ip=request_context.current().ip,
     )
     user_session = rotated or await _converge(db, runtime, parts)
+    # What is refused from here on rolls the rotation back.
+    if user_session.client_id != client_id:
+        raise errors.InvalidRefreshToken("issued_to_another_client")
+    _ensure_within(user_session, scopes)
     # Read after the session's row is held: a change of rights waits for this, or this has waited for it.
     user = await users.find_by_id(db, user_session.user_id)
     if user is None or not user.is_active:
         raise errors.InvalidRefreshToken("account_gone_or_disabled")
-    return issue_tokens(runtime, user=user, user_session=user_session)
+    return issue_tokens(runtime, user=user, user_session=user_session, narrowed_to=scopes)
 
 
 async def find_session_owner(
@@ -61,8 +75,8 @@ async def find_session_owner(
 
 async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts) -> UserSession:
     """Judge a token that did not rotate; returns the session if its owner gets the current pair."""
+    user_session = await user_sessions.find_for_update(db, parts.session_id)
     now = clock.utc_now()
-    user_session = await user_sessions.find_by_id(db, parts.session_id)
     if user_session is None:
         raise errors.InvalidRefreshToken("no_such_session")
     if (
@@ -75,6 +89,9 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
     since_rotation = now - user_session.rotated_at
     grace = runtime.settings.refresh_token.grace
     if parts.generation == user_session.generation - 1 and -CLOCK_SKEW <= since_rotation <= grace:
+        # A new access token: whoever voids the user's tokens must know of it.
+        user_session.last_used_at = max(now, user_session.last_used_at)
+        await db.flush()
         return user_session
     await revocation.revoke_user_sessions(
         db,
@@ -93,6 +110,14 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
         details={"generation": parts.generation, "current": user_session.generation},
     )
     raise errors.RefreshTokenReused
+
+
+def _ensure_within(user_session: UserSession, scopes: Collection[str] | None) -> None:
+    # Against what was asked for at login, not what was granted: a client may repeat its request, and what
+    # the user may not do is left out again.
+    if scopes is not None and user_session.scope is not None:
+        if not set(scopes) <= set(user_session.scope.split()):
+            raise errors.InvalidScope("more than the session was opened for")
 
 
 def _parse(runtime: Runtime, refresh_token: str) -> RefreshTokenParts:

@@ -1,17 +1,17 @@
 """Opens sessions: what a login on a device leads to, and the tokens that speak for it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors, request_context
 from authapi.enums import RevocationReason
-from authapi.models import User, UserSession
-from authapi.repositories import user_sessions
+from authapi.models import KnownDevice, User, UserSession
+from authapi.repositories import service_clients, user_sessions
 from authapi.runtime import Runtime
-from authapi.services import revocation
+from authapi.services import known_devices, revocation
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
@@ -25,16 +25,31 @@ class SessionTokens:
     expires_in: int
     scope: str
     refresh_token: str
+    # Only right after a login: names the device, for when strangers hammer the account.
+    device_token: str | None = None
 
 
 async def open_session(
-    db: AsyncSession, runtime: Runtime, *, user: User, amr: Sequence[str], scope: str | None = None
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    user: User,
+    amr: Sequence[str],
+    scope: str | None = None,
+    device: KnownDevice | None = None,
+    client_id: str = FIRST_PARTY_CLIENT_ID,
 ) -> SessionTokens:
     """Start a session for a user who has just proved who he is with the factors in `amr` (RFC 8176).
 
     `scope` narrows the tokens of the session to some of the user's permissions; None means all of them. The
-    caller holds the lock on the user's row. A user's oldest sessions beyond the cap end.
+    caller holds the lock on the user's row. The oldest sessions beyond the cap end. `device` is the known one
+    that the login came from; the tokens carry its next token, or that of a new device. `client_id` is the
+    service client that the session belongs to, if one has authenticated. Raises `InvalidClient` if that was
+    revoked meanwhile.
     """
+    # Hashing took a while; a revoked client must not keep a session that its revocation could not see.
+    if client_id != FIRST_PARTY_CLIENT_ID and not await service_clients.hold_active(db, client_id):
+        raise errors.InvalidClient("revoked_meanwhile")
     now = clock.utc_now()
     context = request_context.current()
     lifetimes = runtime.settings.refresh_token
@@ -47,7 +62,7 @@ async def open_session(
         idle_expires_at=now + lifetimes.idle_lifetime,
         amr=list(amr),
         scope=scope,
-        client_id=FIRST_PARTY_CLIENT_ID,
+        client_id=client_id,
         ip=context.ip,
         user_agent=context.user_agent,
     )
@@ -57,12 +72,20 @@ async def open_session(
         await revocation.revoke_user_sessions(
             db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
         )
-    return issue_tokens(runtime, user=user, user_session=user_session)
+    device_token = await known_devices.remember(db, runtime, user_id=user.id, device=device)
+    return replace(issue_tokens(runtime, user=user, user_session=user_session), device_token=device_token)
 
 
-def issue_tokens(runtime: Runtime, *, user: User, user_session: UserSession) -> SessionTokens:
-    """Issue the session's pair: what the user may do now, within the scope of the session."""
-    scope = " ".join(granted_scopes(user, requested=user_session.scope))
+def issue_tokens(
+    runtime: Runtime, *, user: User, user_session: UserSession, narrowed_to: Collection[str] | None = None
+) -> SessionTokens:
+    """Issue the session's pair: what the user may do now, within the scope of the session.
+
+    The session's `last_used_at` becomes the token's `iat`; the caller has just set it. `narrowed_to` leaves
+    this one access token only some of the scopes (RFC 6749 section 6).
+    """
+    granted = granted_scopes(user, requested=user_session.scope)
+    scope = " ".join(name for name in granted if narrowed_to is None or name in narrowed_to)
     issued = runtime.tokens.issue_for_user(
         user_id=user.id,
         email=user.email,
@@ -71,7 +94,9 @@ def issue_tokens(runtime: Runtime, *, user: User, user_session: UserSession) -> 
         user_session_id=user_session.id,
         amr=user_session.amr,
         auth_time=user_session.auth_time,
+        issued_at=user_session.last_used_at,
         not_before=user.tokens_not_before,
+        client_id=user_session.client_id,
     )
     return SessionTokens(
         user=user,

@@ -1,0 +1,104 @@
+"""How service clients prove who they are: by HTTP Basic, or id and secret in the form (RFC 6749)."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBase
+from fastapi.security.base import SecurityBase
+
+from authapi import errors
+from authapi.api.dependencies import DbSession
+from authapi.models import ServiceClient
+from authapi.rate_limit import limits
+from authapi.services import service_clients
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What a client has presented; nothing of it is checked."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+# What cannot be read fails as an unknown client does.
+_UNREADABLE = ClientCredentials("", "")
+
+
+class ClientAuthentication(SecurityBase):
+    """Reads the credentials of a request; None where it has none, or an empty pair, as Swagger UI sends it.
+
+    Raises `InvalidOAuth2Request` for a request that uses both ways (RFC 6749 section 2.3), and
+    `MalformedRequest` for a body that is no form.
+    """
+
+    def __init__(self) -> None:
+        self.model = HTTPBase(
+            scheme="basic",
+            description="A service client's id and secret, made by `authapi clients create`. "
+            "They may also stand in the form, as `client_id` and `client_secret`.",
+        )
+        self.scheme_name = "ServiceClient"
+
+    async def __call__(self, request: Request) -> ClientCredentials | None:
+        basic = _read_basic(request)
+        if request.method != "POST":
+            return basic
+        form = await request.form()
+        client_id, client_secret = str(form.get("client_id", "")), str(form.get("client_secret", ""))
+        if basic is None:
+            return ClientCredentials(client_id, client_secret) if client_id or client_secret else None
+        # An id alone proves nothing, so a client that repeats its own does not use a second method.
+        if client_secret or client_id not in {"", basic.client_id}:
+            raise errors.InvalidOAuth2Request("credentials both as Basic and in the form")
+        return basic
+
+
+client_authentication = ClientAuthentication()
+PresentedCredentials = Annotated[ClientCredentials | None, Depends(client_authentication)]
+
+
+async def authenticate(request: Request, db: DbSession, credentials: ClientCredentials) -> ServiceClient:
+    """The client of these credentials; raises `InvalidClient`, and `TooManyRequests` when that goes on.
+
+    Whoever has the right secret is never held up. A secret cannot be guessed, but each refusal is a row in
+    the audit trail: beyond the limit of public routes they are refused without one.
+    """
+    try:
+        return await service_clients.authenticate(
+            db, client_id=credentials.client_id, client_secret=credentials.client_secret
+        )
+    except errors.InvalidClient:
+        await limits.spend(request, name="public")
+        raise
+
+
+async def require_client(request: Request, db: DbSession, credentials: PresentedCredentials) -> ServiceClient:
+    """The authenticated service client; raises as `authenticate`, and `InvalidClient` without credentials."""
+    if credentials is None:
+        raise errors.InvalidClient("no client authentication")
+    return await authenticate(request, db, credentials)
+
+
+RequireClient = Annotated[ServiceClient, Depends(require_client)]
+
+
+def _read_basic(request: Request) -> ClientCredentials | None:
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        client_id, _, client_secret = (
+            base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
+        )
+        credentials = ClientCredentials(_form_decoded(client_id), _form_decoded(client_secret))
+    except ValueError:  # of base64 and of both encodings
+        return _UNREADABLE
+    return credentials if credentials != _UNREADABLE else None
+
+
+def _form_decoded(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")

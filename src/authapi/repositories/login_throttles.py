@@ -1,0 +1,86 @@
+"""Counters of wrong passwords; every change is atomic, because guesses come in parallel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi.models import LoginThrottle
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The state of a key after a try was counted."""
+
+    key_hash: bytes
+    failures: int
+    blocked_until: datetime | None
+
+
+async def count(
+    db: AsyncSession,
+    key_hashes: Sequence[bytes],
+    *,
+    now: datetime,
+    window_start: datetime,
+    expires_at: datetime,
+) -> dict[bytes, Count]:
+    """Count one try for each key and return the new counts, locked until the transaction ends.
+
+    A key whose window began before `window_start` begins a new one.
+    """
+    insert = postgresql.insert if db.get_bind().dialect.name == "postgresql" else sqlite.insert
+    # Sorted: two logins that share keys lock them in the same order.
+    rows = [
+        {
+            "key_hash": key_hash,
+            "failures": 1,
+            "window_started_at": now,
+            "blocked_until": None,
+            "expires_at": expires_at,
+        }
+        for key_hash in sorted(key_hashes)
+    ]
+    fresh = insert(LoginThrottle).values(rows)
+    is_over = LoginThrottle.window_started_at <= window_start
+    statement = fresh.on_conflict_do_update(
+        index_elements=[LoginThrottle.key_hash],
+        set_={
+            "failures": case((is_over, 1), else_=LoginThrottle.failures + 1),
+            "window_started_at": case((is_over, now), else_=LoginThrottle.window_started_at),
+            "blocked_until": case((is_over, None), else_=LoginThrottle.blocked_until),
+            "expires_at": expires_at,
+        },
+    ).returning(LoginThrottle.key_hash, LoginThrottle.failures, LoginThrottle.blocked_until)
+    return {row.key_hash: Count(*row) for row in (await db.execute(statement)).all()}
+
+
+async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:
+    """Refuse tries of a key until then."""
+    await db.execute(
+        update(LoginThrottle).where(LoginThrottle.key_hash == key_hash).values(blocked_until=until)
+    )
+
+
+async def uncount(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
+    """Take back one try for each key: it was not a failure after all."""
+    for key_hash in sorted(key_hashes):
+        await db.execute(
+            update(LoginThrottle)
+            .where(LoginThrottle.key_hash == key_hash, LoginThrottle.failures > 0)
+            .values(failures=LoginThrottle.failures - 1)
+        )
+
+
+async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
+    """Forget keys."""
+    await db.execute(delete(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
+
+
+async def find(db: AsyncSession, key_hashes: Sequence[bytes]) -> dict[bytes, LoginThrottle]:
+    """The counters of these keys, those that exist."""
+    rows = await db.scalars(select(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
+    return {row.key_hash: row for row in rows}

@@ -1,0 +1,20 @@
+"""Numbers for administrators."""
+
+from pydantic import Field
+
+from authapi.schemas.envelope import ResponseModel
+
+
+class ActivityResponse(ResponseModel):
+    registrations: int
+    logins: int
+    failed_logins: int
+
+
+class StatsResponse(ResponseModel):
+    total_users: int
+    active_users: int
+    disabled_users: int
+    users_by_role: dict[str, int] = Field(examples=[{"admin": 1, "auditor": 0, "user": 41}])
+    last_24_hours: ActivityResponse
+    last_7_days: ActivityResponse

@@ -1,0 +1,88 @@
+"""Delegation: nobody hands on, takes away or stands above what he does not have himself (ASVS 8.2.1).
+
+Without this rule the right to assign roles, or to write them, would be the right to do everything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import errors
+from authapi.enums import AuditAction, BuiltInRole, Outcome, Permission
+from authapi.models import Role, User
+from authapi.principal import Principal
+from authapi.services import audit, authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Delegator:
+    """What a caller may hand on: everything as an administrator, otherwise `permissions`.
+
+    Those are what his roles allow now and his token was issued for; a narrowed token narrows this too.
+    """
+
+    principal: Principal
+    is_admin: bool
+    permissions: frozenset[str]
+
+    def covers(self, permissions: Iterable[str]) -> bool:
+        return self.is_admin or self.permissions.issuperset(permissions)
+
+    def covers_role(self, role: Role) -> bool:
+        # The role of administrators is more than its permissions: it may hand on any other.
+        is_above = role.name == BuiltInRole.ADMIN and not self.is_admin
+        return not is_above and self.covers(permission.name for permission in role.permissions)
+
+
+async def load_delegator(db: AsyncSession, principal: Principal, permission: Permission) -> Delegator:
+    """The caller with the rights he has now.
+
+    Called once more after the rows that a change concerns are held: the caller may have lost his rights while
+    he waited for them. Raises `InvalidAccessToken`, `PermissionDenied`, `InsufficientScope`.
+    """
+    user = await authorization.require_permission(db, principal, permission)
+    held = frozenset(user.permission_names)
+    return Delegator(
+        principal=principal,
+        is_admin=BuiltInRole.ADMIN in user.role_names and principal.scopes >= held,
+        permissions=held & principal.scopes,
+    )
+
+
+async def ensure_may_grant(
+    db: AsyncSession, delegator: Delegator, roles: Iterable[Role], *, subject_id: UUID | None = None
+) -> None:
+    """Raise `CannotGrant`, and put it on record, unless the caller has what these roles allow."""
+    if not all(delegator.covers_role(role) for role in roles):
+        await _refuse(db, delegator, reason="cannot_grant", subject_id=subject_id)
+        raise errors.CannotGrant
+
+
+async def ensure_may_grant_permissions(
+    db: AsyncSession, delegator: Delegator, permissions: Iterable[str]
+) -> None:
+    """Raise `CannotGrant`, and put it on record, unless the caller has these permissions."""
+    if not delegator.covers(permissions):
+        await _refuse(db, delegator, reason="cannot_grant", subject_id=None)
+        raise errors.CannotGrant
+
+
+async def ensure_may_manage(db: AsyncSession, delegator: Delegator, user: User) -> None:
+    """Raise `CannotManageUser`, and put it on record, if the user may do what the caller may not."""
+    if not all(delegator.covers_role(role) for role in user.roles):
+        await _refuse(db, delegator, reason="cannot_manage_user", subject_id=user.id)
+        raise errors.CannotManageUser
+
+
+async def _refuse(db: AsyncSession, delegator: Delegator, *, reason: str, subject_id: UUID | None) -> None:
+    await audit.record(
+        db,
+        AuditAction.ACCESS_DENIED,
+        outcome=Outcome.FAILURE,
+        reason=reason,
+        actor_id=delegator.principal.user_id,
+        subject_id=subject_id,
+        user_session_id=delegator.principal.user_session_id,
+    )

@@ -1,0 +1,55 @@
+"""Known devices: while strangers guess, the owner still gets in from where he has logged in before."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import clock, request_context
+from authapi.models import KnownDevice
+from authapi.repositories import known_devices
+from authapi.runtime import Runtime
+from authapi.security.opaque_tokens import InvalidOpaqueToken
+
+LIFETIME = timedelta(days=180)
+MAX_PER_USER = 50
+
+
+async def recognise(
+    db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, device_token: str | None
+) -> KnownDevice | None:
+    """The user's device that a token names; None for no token, a forged, a stale or a foreign one.
+
+    The token before the current one still counts: the device may not have got the reply with the newer one.
+    """
+    if user_id is None or not device_token:
+        return None
+    try:
+        parts = runtime.device_tokens.parse(device_token)
+    except InvalidOpaqueToken:
+        return None
+    device = await known_devices.find_live(db, parts.device_id, now=clock.utc_now())
+    if device is None or device.user_id != user_id:
+        return None
+    return device if parts.generation in {device.generation, device.generation - 1} else None
+
+
+async def remember(
+    db: AsyncSession, runtime: Runtime, *, user_id: UUID, device: KnownDevice | None = None
+) -> str:
+    """The device's next token after a login: a new one every time, so that a stolen one grows stale."""
+    now = clock.utc_now()
+    expires_at = now + LIFETIME
+    if device is not None:
+        device = await known_devices.rotate(db, device.id, user_id=user_id, now=now, expires_at=expires_at)
+    if device is None:
+        device = KnownDevice(
+            user_id=user_id,
+            generation=0,
+            last_used_at=now,
+            expires_at=expires_at,
+            user_agent=request_context.current().user_agent,
+        )
+        await known_devices.add(db, device)
+        await known_devices.forget_oldest(db, user_id=user_id, keep=MAX_PER_USER)
+    return runtime.device_tokens.issue(device.id, device.generation)

@@ -1,0 +1,178 @@
+"""Account throttling: guessing a password gets slow, then impossible, and the owner still gets in.
+
+Every try is counted before its password is hashed and taken back if it was right. Counting first is what
+makes 200 parallel guesses as expensive as 200 in a row, and a refused try costs no hash.
+
+Three counters stand between a stranger and an account: one of the account, over all sources; one of the
+account and the source together; and one of the source, over all accounts. A device that has logged in to
+the account before has a budget of its own instead. Accounts that do not exist are counted alike, so that a
+refusal does not tell whether one does (ASVS 6.1.1, 6.3.1, 6.3.8; NIST SP 800-63B 3.2.2).
+"""
+
+import hmac
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import clock, errors, request_context
+from authapi.client_address import rate_limit_key
+from authapi.emails import MalformedEmail, parse_email
+from authapi.models import KnownDevice
+from authapi.repositories import login_throttles
+from authapi.repositories.login_throttles import Count
+from authapi.runtime import Runtime
+from authapi.services import known_devices
+
+KEY_PURPOSE = "login-throttle"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """After `free` failures each further one doubles a wait; `limit` failures end the window's tries."""
+
+    free: int
+    limit: int
+    longest_wait: timedelta = timedelta(minutes=15)
+
+    def wait(self, failures: int) -> timedelta:
+        """How long to refuse further tries after this many failures."""
+        if failures < self.free:
+            return timedelta(0)
+        # 2**20 seconds is beyond every longest wait.
+        return min(self.longest_wait, timedelta(seconds=2 ** min(failures - self.free, 20)))
+
+
+WINDOW = timedelta(days=1)
+# At most 100 wrong passwords for an account and day, from any number of sources.
+ACCOUNT = Rule(free=20, limit=100)
+PAIR = Rule(free=8, limit=50)
+# Offices and mobile networks share addresses: many people's typing errors, not a hundred thousand guesses.
+SOURCE = Rule(free=200, limit=2000, longest_wait=timedelta(minutes=1))
+DEVICE = Rule(free=10, limit=50)
+# Of a million codes three are right at any time.
+CODE = Rule(free=5, limit=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A counted try: what to take back and what to forget if it was right."""
+
+    key_hashes: tuple[bytes, ...]
+    own_key_hashes: tuple[bytes, ...]
+    device: KnownDevice | None
+    # The account's counter was blocked by this very try, for the first time in its window.
+    has_just_blocked: bool
+
+
+def canonical_identifier(identifier: str) -> str:
+    """One form for all spellings of an identifier, also of one that is no address."""
+    try:
+        return parse_email(identifier, allow_special_domains=True).canonical
+    except MalformedEmail:
+        return unicodedata.normalize("NFKC", identifier).strip().lower()
+
+
+async def begin(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    identifier: str,
+    user_id: UUID | None,
+    device_token: str | None = None,
+    user_session_id: UUID | None = None,
+) -> Attempt:
+    """Count a try before anything is hashed; the caller commits it by handing back the connection.
+
+    A known device, and a live session for what asks for the password once more, have a budget of their own.
+    Raises `TooManyAttempts`; a refused try is not counted, so that hammering does not lengthen the wait.
+    """
+    device = await known_devices.recognise(db, runtime, user_id=user_id, device_token=device_token)
+    if user_session_id is not None:
+        rules = {_key(runtime, "session", str(user_session_id)): DEVICE}
+    elif device is not None:
+        rules = {_key(runtime, "device", str(device.id)): DEVICE}
+    else:
+        rules = _rules_for_strangers(runtime, canonical_identifier(identifier))
+    return await _count(db, rules, device=device)
+
+
+async def begin_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> Attempt:
+    """Count a try of a second factor's code; raises `TooManyAttempts`.
+
+    The counter is the user's alone: only who knows the password gets here.
+    """
+    return await _count(db, {_key(runtime, "code", str(user_id)): CODE}, device=None)
+
+
+async def succeeded(db: AsyncSession, attempt: Attempt) -> None:
+    """The password was right: take the try back and forget the failures of this source with this account.
+
+    Nothing more: whoever logs in to an account of his own must not wipe out the failures of others.
+    """
+    await login_throttles.uncount(db, [k for k in attempt.key_hashes if k not in attempt.own_key_hashes])
+    await login_throttles.clear(db, attempt.own_key_hashes)
+
+
+async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
+    """Nothing was hashed after all, because too many waited: take the try back."""
+    await login_throttles.uncount(db, attempt.key_hashes)
+
+
+async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None:
+    """Let everybody try an account's password again."""
+    await login_throttles.clear(db, [_account_key(runtime, canonical_identifier(identifier))])
+
+
+async def blocked_until(db: AsyncSession, runtime: Runtime, *, identifier: str) -> datetime | None:
+    """Until when strangers are kept from an account; None if they are not."""
+    key = _account_key(runtime, canonical_identifier(identifier))
+    found = (await login_throttles.find(db, [key])).get(key)
+    if found is None or found.blocked_until is None or found.blocked_until <= clock.utc_now():
+        return None
+    return found.blocked_until
+
+
+async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDevice | None) -> Attempt:
+    now = clock.utc_now()
+    counts = await login_throttles.count(
+        db, list(rules), now=now, window_start=now - WINDOW, expires_at=now + WINDOW
+    )
+    refused_for = [_seconds_left(count, rules[key], now) for key, count in counts.items()]
+    if any(refused_for):
+        raise errors.TooManyAttempts(retry_after=max(refused_for))
+    just_blocked = False
+    for key, count in counts.items():
+        wait = WINDOW if count.failures >= rules[key].limit else rules[key].wait(count.failures)
+        if wait:
+            await login_throttles.block(db, key, until=now + wait)
+        just_blocked = just_blocked or (rules[key] is ACCOUNT and count.failures == ACCOUNT.free)
+    own = tuple(key for key, rule in rules.items() if rule in {PAIR, DEVICE, CODE})
+    return Attempt(tuple(rules), own, device, just_blocked)
+
+
+def _rules_for_strangers(runtime: Runtime, identifier: str) -> dict[bytes, Rule]:
+    source = rate_limit_key(request_context.current().ip or "")
+    return {
+        _account_key(runtime, identifier): ACCOUNT,
+        _key(runtime, "pair", identifier, source): PAIR,
+        _key(runtime, "source", source): SOURCE,
+    }
+
+
+def _account_key(runtime: Runtime, identifier: str) -> bytes:
+    return _key(runtime, "account", identifier)
+
+
+def _key(runtime: Runtime, *parts: str) -> bytes:
+    message = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hmac.digest(runtime.derived_keys.current(KEY_PURPOSE), message, "sha256")
+
+
+def _seconds_left(count: Count, rule: Rule, now: datetime) -> float:
+    if count.blocked_until is not None and count.blocked_until > now:
+        return (count.blocked_until - now).total_seconds()
+    # Without a block the window's last free try was still under way when this one came.
+    return 1.0 if count.failures > rule.limit else 0.0

@@ -1,0 +1,98 @@
+"""The outbox: a mail is written along with what caused it and leaves once that is committed."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import clock
+from authapi.database import after_commit
+from authapi.enums import MailKind, MailState
+from authapi.mail.composition import compose, make_message_id
+from authapi.models import MailMessage
+from authapi.models.base import new_id
+from authapi.repositories import mail_messages
+from authapi.runtime import Runtime
+from authapi.security.sealing import Sealer
+
+SEALING_PURPOSE = "mail-outbox"
+CAP_PERIOD = timedelta(hours=1)
+# Mails that strangers can cause, for they need to know no more than an address.
+_FOR_STRANGERS = frozenset(
+    {
+        MailKind.VERIFY_EMAIL,
+        MailKind.ALREADY_REGISTERED,
+        MailKind.RESET_PASSWORD,
+        MailKind.CHANGE_EMAIL,
+        MailKind.INVITATION,
+        MailKind.LOGIN_THROTTLED,
+    }
+)
+# The others tell what did happen to the account; an owner who hears nothing of the last of them could not
+# act, so their cap only keeps a loop from filling the mailbox.
+_NOTIFICATION_FACTOR = 10
+
+
+async def enqueue(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    kind: MailKind,
+    to: str,
+    recipient_canonical: str,
+    locale: str,
+    user_id: UUID | None,
+    context: Mapping[str, object],
+) -> bool:
+    """Write a mail in this transaction; it leaves after the commit, and never if that fails.
+
+    `to` is the address as its owner typed it, `recipient_canonical` the form that mails are counted by.
+    `context` is what `mail.rendering.REQUIRED_CONTEXT` lists for the kind. Returns False, and writes nothing,
+    if the address got `AUTHAPI_MAIL__MAX_PER_HOUR` mails of this kind within the hour; the caller answers
+    alike (ASVS 2.3.2, 6.3.8). Raises `KeyError` for a context that lacks something.
+    """
+    now = clock.utc_now()
+    cap = max_per_hour(runtime, kind)
+    await mail_messages.lock_recipient(db, recipient=recipient_canonical, kind=kind)
+    if await mail_messages.count_since(db, recipient=recipient_canonical, kind=kind, since=now - CAP_PERIOD) >= cap:
+        return False
+    mail_id = new_id()
+    message_id = make_message_id(mail_id, sender=runtime.settings.mail.sender)
+    message = compose(
+        kind,
+        sender=runtime.settings.mail.sender,
+        to=to,
+        domain=recipient_canonical.rpartition("@")[2],
+        locale=locale,
+        base_url=runtime.settings.base_url,
+        message_id=message_id,
+        date=now,
+        context=context,
+    )
+    await mail_messages.add(
+        db,
+        MailMessage(
+            id=mail_id,
+            kind=kind,
+            recipient=recipient_canonical,
+            user_id=user_id,
+            message_id=message_id,
+            sealed_message=sealer(runtime).seal(message, context=mail_id.bytes),
+            state=MailState.PENDING,
+            next_attempt_at=now,
+        ),
+    )
+    after_commit(db, runtime.mail_wakeup.set)
+    return True
+
+
+def max_per_hour(runtime: Runtime, kind: MailKind) -> int:
+    """How many mails of a kind an address gets within an hour."""
+    base = runtime.settings.mail.max_per_hour
+    return base if kind in _FOR_STRANGERS else base * _NOTIFICATION_FACTOR
+
+
+def sealer(runtime: Runtime) -> Sealer:
+    """Seals and opens mails; their context is the row's id."""
+    return Sealer(runtime.derived_keys, SEALING_PURPOSE)

@@ -1,0 +1,127 @@
+"""Checks a password: throttled, off the event loop, without a database connection, and race-proof."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import errors
+from authapi.database import hand_back_connection
+from authapi.enums import AuditAction, Outcome
+from authapi.models import KnownDevice, User
+from authapi.principal import Principal
+from authapi.repositories import password_credentials, users
+from authapi.runtime import Runtime
+from authapi.services import audit, login_throttle
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPassword:
+    """A user who has just given the right password, locked; `device` if he came from a known one."""
+
+    user: User
+    device: KnownDevice | None
+
+
+async def check_password(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    identifier: str,
+    user_id: UUID | None,
+    password: str,
+    device_token: str | None = None,
+    user_session_id: UUID | None = None,
+) -> CheckedPassword:
+    """Find out whether the password is the user's, and lock the user's row until the transaction ends.
+
+    Costs the same for `user_id` None as for a wrong password. The account may be disabled: that is for the
+    caller to say. Raises `TooManyAttempts`, `InvalidCredentials` with the reason as detail, `HashingBusy`.
+    """
+    attempt = await login_throttle.begin(
+        db,
+        runtime,
+        identifier=identifier,
+        user_id=user_id,
+        device_token=device_token,
+        user_session_id=user_session_id,
+    )
+    if attempt.has_just_blocked:
+        await _tell_owner(db, user_id)
+    try:
+        user = await _verify(db, runtime, user_id=user_id, password=password)
+    except errors.HashingBusy:
+        await login_throttle.not_tried(db, attempt)
+        raise
+    await login_throttle.succeeded(db, attempt)
+    return CheckedPassword(user, attempt.device)
+
+
+async def check_password_of_caller(
+    db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str, action: AuditAction
+) -> User:
+    """The caller of a request, if he gives his password once more and is active; locked as above.
+
+    A refusal is on record as `action`. His session has a budget of its own: strangers who hammer the login
+    cannot keep him from it. Raises `InvalidCredentials`, `InvalidAccessToken`, `TooManyAttempts`,
+    `HashingBusy`.
+    """
+    user = await users.find_by_id(db, principal.user_id)
+    if user is None or not user.is_active:
+        raise errors.InvalidAccessToken("account_gone_or_disabled")
+    try:
+        checked = await check_password(
+            db,
+            runtime,
+            identifier=user.email_canonical,
+            user_id=user.id,
+            password=password,
+            user_session_id=principal.user_session_id,
+        )
+    except errors.InvalidCredentials as refused:
+        await audit.record(
+            db,
+            action,
+            outcome=Outcome.FAILURE,
+            reason=str(refused.detail),
+            actor_id=principal.user_id,
+            subject_id=principal.user_id,
+            user_session_id=principal.user_session_id,
+        )
+        raise
+    # Looked at again: hashing took a while without a lock.
+    if not checked.user.is_active:
+        raise errors.InvalidAccessToken("account_gone_or_disabled")
+    return checked.user
+
+
+async def _verify(db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, password: str) -> User:
+    while True:
+        stored = user_id and await password_credentials.find_hash_confidential(db, user_id=user_id)
+        await hand_back_connection(db)
+        if user_id is None or not stored:
+            await runtime.hasher.verify_dummy(password)
+            raise errors.InvalidCredentials("no_such_user" if user_id is None else "no_password")
+        verification = await runtime.hasher.verify(password, stored)
+        if not verification.matches:
+            raise errors.InvalidCredentials("wrong_password")
+        # Hashing took a while without a transaction. From here on the row lock makes the account stand still;
+        # if its password was changed meanwhile, the old one must not open a session: check again.
+        user = await users.find_for_update(db, user_id)
+        now_stored = await password_credentials.find_hash_confidential(db, user_id=user_id)
+        if user is not None and now_stored == stored:
+            break
+    if verification.replacement is not None:
+        await password_credentials.replace(db, user_id=user_id, password_hash=verification.replacement)
+        await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user_id)
+    return user
+
+
+async def _tell_owner(db: AsyncSession, user_id: UUID | None) -> None:
+    await audit.record(
+        db,
+        AuditAction.USER_LOGIN_THROTTLED,
+        outcome=Outcome.FAILURE,
+        reason="too_many_wrong_passwords",
+        subject_id=user_id,
+    )

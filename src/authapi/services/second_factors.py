@@ -1,0 +1,134 @@
+"""Second factors: enrolling an authenticator app, its recovery codes, and checking what they show."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import clock, errors
+from authapi.enums import AuditAction, Factor, Outcome
+from authapi.models import TotpCredential, User
+from authapi.repositories import second_factors
+from authapi.runtime import Runtime
+from authapi.security import totp
+from authapi.security.sealing import Sealer
+from authapi.services import audit, login_throttle
+
+SEALING_PURPOSE = "totp-secrets"
+RECOVERY_KEY_PURPOSE = "recovery-codes"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an authenticator app needs, shown this once: the secret, as text, as an address, as a picture."""
+
+    secret: str
+    otpauth_uri: str
+    qr_svg: str
+
+
+async def begin_enrolment(db: AsyncSession, runtime: Runtime, *, user: User) -> Enrolment:
+    """Make a secret for an authenticator app; it is no factor until a code confirms it.
+
+    Raises `FactorExists`.
+    """
+    if await second_factors.has_confirmed_totp(db, user_id=user.id):
+        raise errors.FactorExists
+    secret = totp.generate_secret()
+    sealed = _sealer(runtime).seal(secret.encode(), context=user.id.bytes)
+    await second_factors.replace_unconfirmed_totp(db, TotpCredential(user_id=user.id, sealed_secret=sealed))
+    issuer = urlsplit(runtime.settings.base_url).hostname or "authapi"
+    uri = totp.provisioning_uri(secret, account=user.email, issuer=issuer)
+    return Enrolment(secret, uri, totp.qr_svg(uri))
+
+
+async def confirm_enrolment(db: AsyncSession, runtime: Runtime, *, user: User, code: str) -> list[str]:
+    """Make the authenticator app a factor; returns its recovery codes, shown this once.
+
+    Raises `InvalidCode`, `TooManyAttempts`, `FactorNotFound` without an enrolment that waits.
+    """
+    credential = await second_factors.find_totp(db, user_id=user.id)
+    if credential is None or credential.confirmed_at is not None:
+        raise errors.FactorNotFound
+    attempt = await login_throttle.begin_code(db, runtime, user_id=user.id)
+    if not await _accept_totp(db, runtime, credential=credential, code=code):
+        raise errors.InvalidCode
+    await login_throttle.succeeded(db, attempt)
+    credential.confirmed_at = clock.utc_now()
+    return await renew_recovery_codes(db, runtime, user_id=user.id)
+
+
+async def renew_recovery_codes(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> list[str]:
+    """Ten new recovery codes; the earlier ones no longer work."""
+    codes = totp.generate_recovery_codes()
+    hashes = [_recovery_digest(runtime, user_id, code) for code in codes]
+    await second_factors.replace_recovery_codes(db, user_id=user_id, code_hashes=hashes)
+    return codes
+
+
+async def remove(db: AsyncSession, *, user_id: UUID) -> None:
+    """Take the second factor and its recovery codes away; raises `FactorNotFound` if there is none."""
+    if not await second_factors.remove_totp(db, user_id=user_id):
+        raise errors.FactorNotFound
+    await second_factors.replace_recovery_codes(db, user_id=user_id, code_hashes=[])
+
+
+async def factors_of(db: AsyncSession, *, user_id: UUID) -> list[Factor]:
+    """The second factors the user can show; empty without one."""
+    if not await second_factors.has_confirmed_totp(db, user_id=user_id):
+        return []
+    has_codes = await second_factors.count_recovery_codes(db, user_id=user_id) > 0
+    return [Factor.TOTP, Factor.RECOVERY_CODE] if has_codes else [Factor.TOTP]
+
+
+async def verify_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID, code: str) -> Factor:
+    """Use up a code of the authenticator app, or a recovery code; returns which it was.
+
+    Every try is counted, right or wrong, before it is looked at (NIST SP 800-63B 3.2.2, ASVS 6.6.3). Raises
+    `InvalidCode`, which keeps the count, and `TooManyAttempts`.
+    """
+    attempt = await login_throttle.begin_code(db, runtime, user_id=user_id)
+    credential = await second_factors.find_totp(db, user_id=user_id)
+    factor = None
+    if credential is not None and credential.confirmed_at is not None:
+        if await _accept_totp(db, runtime, credential=credential, code=code):
+            factor = Factor.TOTP
+        elif await second_factors.use_recovery_code(
+            db,
+            user_id=user_id,
+            code_hash=_recovery_digest(runtime, user_id, code),
+            now=clock.utc_now(),
+        ):
+            factor = Factor.RECOVERY_CODE
+    if factor is None:
+        await audit.record(
+            db,
+            AuditAction.SECOND_FACTOR_FAILED,
+            outcome=Outcome.FAILURE,
+            reason="wrong_code",
+            subject_id=user_id,
+        )
+        raise errors.InvalidCode
+    await login_throttle.succeeded(db, attempt)
+    return factor
+
+
+async def _accept_totp(
+    db: AsyncSession, runtime: Runtime, *, credential: TotpCredential, code: str
+) -> bool:
+    now = clock.utc_now()
+    secret = _sealer(runtime).open(credential.sealed_secret, context=credential.user_id.bytes).decode()
+    step = totp.matching_step(secret, code, now=now)
+    if step is None:
+        return False
+    return await second_factors.accept_step(db, user_id=credential.user_id, step=step, now=now)
+
+
+def _recovery_digest(runtime: Runtime, user_id: UUID, code: str) -> bytes:
+    key = runtime.derived_keys.current(RECOVERY_KEY_PURPOSE)
+    return totp.recovery_code_digest(code, user_id=user_id, key=key)
+
+
+def _sealer(runtime: Runtime) -> Sealer:
+    return Sealer(runtime.derived_keys, SEALING_PURPOSE)

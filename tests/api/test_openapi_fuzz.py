@@ -1,0 +1,59 @@
+"""The whole OpenAPI document against a real server: schemathesis looks for answers that it does not promise.
+
+Run as its users run it, by its command line, with every check and a fixed choice of examples.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from authapi.main import create_app
+from tests.conftest import make_settings
+from tests.support.accounts import PASSWORD, Accounts
+from tests.support.serving import serve
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+# The only administrator: what the run finds to disable, demote or delete is never him.
+CONFIGURATION = """
+[auth.dynamic.openapi.OAuth2PasswordBearer]
+path = "/api/auth/login"
+payload = {{ email = "{email}", password = "{password}" }}
+extract_selector = "/data/access_token"
+
+# What a schema cannot say is refused with 422 too: weak passwords, cursors of another list, unknown roles.
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "414", "422", "429"]
+"""
+OPTIONS = ["--checks=all", "--max-examples=4", "--generation-deterministic", "--no-shrink", "--no-color"]
+
+
+@pytest.mark.slow
+async def test_every_answer_is_documented(
+    app: FastAPI, accounts: Accounts, database_url: str, tmp_path: Path
+) -> None:
+    admin = await accounts.admin()
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION.format(email=admin.email, password=PASSWORD))
+    settings = make_settings(database_url=database_url, data_dir=app.state.runtime.settings.data_dir)
+    with serve(create_app(settings)) as url:
+        run = subprocess.run(
+            [SCHEMATHESIS, f"--config-file={configuration}", "run", f"{url}/openapi.json", *OPTIONS],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    # Lines of a reproducer can be kilobytes long.
+    report = "\n".join(line[:400] for line in (run.stdout + run.stderr).splitlines())
+    assert run.returncode == 0, report
+    tested = re.search(r"Tested: (\d+)", run.stdout)
+    assert tested is not None, report
+    assert int(tested[1]) == sum(len(item) for item in app.openapi()["paths"].values())

@@ -1,0 +1,159 @@
+"""`authapi serve` as operators run it: a process that starts, stops, or says why it does not."""
+
+import asyncio
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from authapi.commands.failures import CommandFailed
+from authapi.commands.server import bind, rehearse
+from authapi.settings import load_settings
+from tests.cli.conftest import Command
+from tests.support.command import run_command, serving
+from tests.support.processes import free_port
+
+PRODUCTION = {
+    "AUTHAPI_ENVIRONMENT": "production",
+    "AUTHAPI_SECRET_KEY": "Vq0k5mYtT1zR8sN3bE7wXc2LpJ9hUgAf",
+    "AUTHAPI_PUBLIC_URL": "https://auth.example.org",
+    "AUTHAPI_PASSWORD__BCRYPT_ROUNDS": "10",
+}
+
+
+def assert_not_started(result: subprocess.CompletedProcess[str], text: str) -> None:
+    """Exit code 3 and one line."""
+    assert result.returncode == 3, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+
+
+@pytest.fixture
+def _sigterm() -> Iterator[None]:
+    """The command takes the signal over, which the test process must not keep."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+class TestDevelopment:
+    def test_from_nothing_to_ready_and_back(self, tmp_path: Path) -> None:
+        port = free_port()
+        with serving(tmp_path, port=port) as running:
+            assert running.stdout == f"API documentation: http://127.0.0.1:{port}/docs\n"
+            secret = tmp_path / ".authapi" / "secret_key"
+            assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+            assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
+            with httpx.Client(base_url=running.base_url, trust_env=False) as client:
+                assert client.get("/docs").status_code == 200
+                response = client.get("/health/live", headers={"X-Forwarded-For": "192.0.2.66"})
+            assert response.status_code == 200
+            assert "server" not in response.headers
+            assert "date" in response.headers
+            assert running.stop(signal.SIGTERM) == 0
+            assert '"ip": "192.0.2.66"' not in running.stderr
+            assert "Traceback" not in running.stderr
+
+    def test_ctrl_c_is_quiet(self, tmp_path: Path) -> None:
+        with serving(tmp_path, port=free_port()) as running:
+            assert running.stop(signal.SIGINT) == 0
+            assert "Traceback" not in running.stderr
+            assert "KeyboardInterrupt" not in running.stderr
+
+    @pytest.mark.usefixtures("_sigterm")
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+    def test_other_addresses_than_loopback(self, command: Command, host: str) -> None:
+        result = command("serve", "--host", host)
+        assert result.exit_code == 3
+        assert result.stderr.startswith(f"error: --host {host}: development listens on loopback only")
+        assert "--insecure-bind" in result.stderr
+
+
+class TestWorkers:
+    def test_two_workers(self, tmp_path: Path) -> None:
+        with serving(tmp_path, "--workers", "2", port=free_port()) as running:
+            assert running.stop(signal.SIGTERM) == 0
+            assert "Traceback" not in running.stderr
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{running.base_url}/health/live", trust_env=False)
+
+
+class TestProduction:
+    def test_it_wants_the_schema_first(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in PRODUCTION.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(CommandFailed, match="run: authapi db upgrade"):
+            asyncio.run(rehearse(load_settings()))
+
+    def test_it_shows_no_documentation(self, migrated: Path) -> None:
+        with serving(migrated, port=free_port(), **PRODUCTION) as running:
+            assert running.stdout == ""
+            assert httpx.get(f"{running.base_url}/docs", trust_env=False).status_code == 404
+            assert running.stop() == 0
+
+    @pytest.mark.usefixtures("_sigterm")
+    def test_every_unsafe_setting_is_a_line(self, command: Command) -> None:
+        result = command("serve", "--workers", "2", AUTHAPI_ENVIRONMENT="production")
+        assert result.exit_code == 3
+        assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [
+            "AUTHAPI_SECRET_KEY",
+            "AUTHAPI_PUBLIC_URL",
+            "AUTHAPI_RATE_LIMIT__STORAGE_URL",
+            "AUTHAPI_DATABASE__URL",
+            "AUTHAPI_PASSWORD__BCRYPT_ROUNDS",
+        ]
+
+
+class TestCannotStart:
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_taken_port(self, tmp_path: Path, workers: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            result = run_command(tmp_path, "serve", "--port", port, "--workers", workers)
+        assert_not_started(result, f"cannot listen on 127.0.0.1 port {port}: Address already in use")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_no_database(self, tmp_path: Path) -> None:
+        url = "postgresql://ada:hunter2@127.0.0.1:1/accounts"
+        result = run_command(tmp_path, "serve", "--port", "0", "--workers", "2", AUTHAPI_DATABASE__URL=url)
+        assert_not_started(result, "AUTHAPI_DATABASE__URL: the database 127.0.0.1:1/accounts")
+        assert "hunter2" not in result.stderr
+
+    def test_a_limit_that_cannot_be_read(self, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AUTHAPI_RATE_LIMIT__AUTH", "5/minit")
+        with pytest.raises(CommandFailed, match=r"^AUTHAPI_RATE_LIMIT__AUTH: "):
+            asyncio.run(rehearse(load_settings()))
+
+    @pytest.mark.usefixtures("_sigterm")
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [("AUTHAPI_LOG__LEVEL", "chatty"), ("AUTHAPI_SECRET_KEY", "short"), ("AUTHAPI_WORKERS", "4")],
+    )
+    def test_a_bad_setting(self, command: Command, variable: str, value: str) -> None:
+        result = command("serve", **{variable: value})
+        assert result.exit_code == 3
+        assert result.stderr.startswith(f"error: {variable}: ")
+        assert result.stderr.count("\n") == 1
+
+
+class TestBind:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_every_address_has_the_same_port(self, host: str) -> None:
+        sockets = bind(host, 0)
+        try:
+            assert len({listener.getsockname()[1] for listener in sockets}) == 1
+        finally:
+            for listener in sockets:
+                listener.close()
+
+    @pytest.mark.parametrize("host", ["no such host", "192.0.2.7"])
+    def test_a_host_that_is_not_here(self, host: str) -> None:
+        with pytest.raises(CommandFailed, match=host):
+            bind(host, 0)

@@ -1,0 +1,127 @@
+"""Keys change under load, on two hosts: no valid token fails, no request waits (ASVS 11.2.2, 13.3.4)."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import time_machine
+from fastapi import FastAPI
+
+from authapi import clock
+from authapi.services.key_keeper import KeyKeeper
+from authapi.services.key_rotation import MARGIN, PUBLISH_LEAD, rotate
+from authapi.services.signing_keys import generate_key
+from tests.conftest import empty_tables, http_client, make_settings, running_app
+from tests.support.accounts import Account, Accounts
+from tests.support.hosts import kid_of
+
+USERS = 6
+STEP = timedelta(minutes=5)
+LONGEST_WAIT_SECONDS = 2.0
+
+
+@dataclass
+class Load:
+    """Users who call and refresh, at one host and at the other, for as long as they are let."""
+
+    clients: list[httpx.AsyncClient]
+    rounds: dict[str, int] = field(default_factory=dict)
+    progress: asyncio.Condition = field(default_factory=asyncio.Condition)
+    failures: list[str] = field(default_factory=list)
+    kids: set[str] = field(default_factory=set)
+    longest_wait: float = 0.0
+
+    async def call(self, account: Account) -> None:
+        """One user: each round uses the token of the last one at both hosts, then gets another."""
+        pair = dict(account.data)
+        while True:
+            for client in self.clients:
+                headers = {"Authorization": f"Bearer {pair['access_token']}"}
+                await self._send(client, "GET", "/api/auth/me", headers=headers)
+            turn = self.clients[self.rounds[account.email] % len(self.clients)]
+            body = {"refresh_token": pair["refresh_token"]}
+            response = await self._send(turn, "POST", "/api/auth/refresh", json=body)
+            if response.status_code == 200:
+                pair = response.json()["data"]
+                self.kids.add(kid_of(pair["access_token"]))
+            async with self.progress:
+                self.rounds[account.email] += 1
+                self.progress.notify_all()
+
+    async def go_on(self, rounds: int = 2) -> None:
+        """Wait until every user has done that many more rounds."""
+        goals = {email: done + rounds for email, done in self.rounds.items()}
+        async with self.progress:
+            await self.progress.wait_for(lambda: all(self.rounds[email] >= goals[email] for email in goals))
+
+    async def _send(
+        self, client: httpx.AsyncClient, method: str, path: str, **options: Any
+    ) -> httpx.Response:
+        started = time.perf_counter()
+        response = await client.request(method, path, **options)
+        self.longest_wait = max(self.longest_wait, time.perf_counter() - started)
+        if response.status_code != 200:
+            self.failures.append(f"{path}: {response.status_code} {response.text}")
+        return response
+
+
+async def test_keys_rotate_under_load(no_keys: str, tmp_path: Path) -> None:
+    settings = make_settings(
+        database_url=no_keys, data_dir=tmp_path, access_token={"key_lifetime": timedelta(days=30)}
+    )
+    async with running_app(settings) as one, running_app(settings) as other:
+        hosts: list[FastAPI] = [one, other]
+        await empty_tables(one.state.runtime)
+        async with http_client(one) as first, http_client(other) as second:
+            accounts = Accounts(first, one.state.runtime)
+            users = [await accounts.register() for _ in range(USERS)]
+            load = Load([first, second], rounds={user.email: 0 for user in users})
+            callers = [asyncio.create_task(load.call(user)) for user in users]
+            try:
+                with time_machine.travel(clock.utc_now(), tick=True) as traveller:
+                    await load.go_on()
+                    # On order: published, then signing on both hosts, then the old key's end.
+                    async with one.state.runtime.database.unit_of_work() as db:
+                        await rotate(db, one.state.runtime, fresh=await generate_key(one.state.runtime))
+                    for app in reversed(hosts):
+                        await KeyKeeper(app.state.runtime).reload()
+                        await load.go_on()
+                    assert len(load.kids) == 1
+                    elapsed = timedelta()
+                    while elapsed < PUBLISH_LEAD + settings.access_token.lifetime + MARGIN:
+                        traveller.shift(STEP)
+                        elapsed += STEP
+                        await load.go_on()
+                    assert len(load.kids) == 2
+                    assert [len(app.state.runtime.tokens.keys) for app in hosts] == [1, 1]
+            finally:
+                for caller in callers:
+                    caller.cancel()
+                await asyncio.gather(*callers, return_exceptions=True)
+    assert load.failures == []
+    assert load.longest_wait < LONGEST_WAIT_SECONDS
+
+
+async def test_an_installation_lives_for_years(no_keys: str, tmp_path: Path) -> None:
+    """Nobody ever rotates by hand: every quarter there is a new key, and a month-old session goes on."""
+    settings = make_settings(database_url=no_keys, data_dir=tmp_path)
+    async with running_app(settings) as app, http_client(app) as client:
+        await empty_tables(app.state.runtime)
+        account = await Accounts(client, app.state.runtime).register()
+        keeper = KeyKeeper(app.state.runtime)
+        kids = [kid_of(account.access_token)]
+        with time_machine.travel(clock.utc_now(), tick=True) as traveller:
+            for _ in range(8):
+                traveller.shift(timedelta(days=91))
+                await keeper.reload()
+                traveller.shift(PUBLISH_LEAD)
+                account = await Accounts(client, app.state.runtime).log_in(account)
+                assert (await client.get("/api/auth/me", headers=account.headers)).status_code == 200
+                kids.append(kid_of(account.access_token))
+            assert len(set(kids)) == 9
+            traveller.shift(timedelta(hours=2))
+            assert len(app.state.runtime.tokens.keys) == 1
