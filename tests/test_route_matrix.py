@@ -1,6 +1,6 @@
 """Who may call what (ASVS 8.2.1): every route of the application against every kind of caller.
 
-A request carries no body and an id that nobody has, so a caller who is let in gets 200, 404 or 422 and changes
+A request carries no body and an id that nobody has: a caller who is let in gets 200, 404 or 422, and changes
 nothing. A route that is missing from the table fails the test: say there who may call it.
 """
 

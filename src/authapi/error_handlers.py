@@ -7,7 +7,7 @@
 import math
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
@@ -40,6 +40,19 @@ from authapi.errors import (
     ValidationFailed,
 )
 from authapi.field_errors import field_errors
+
+
+class RenderError(Protocol):
+    """Makes a response of an error, as `error_response` does."""
+
+    def __call__(
+        self,
+        error: AuthApiError,
+        *,
+        status_code: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response: ...
+
 
 _log = structlog.stdlib.get_logger("authapi.errors")
 
@@ -118,6 +131,14 @@ def error_response(
     return response
 
 
+def render_errors_with(request: Request, render: RenderError) -> None:
+    """Has the errors of this request answered by something else than the envelope.
+
+    For routes that must not catch them: a response that a route returns ends its unit of work with a commit.
+    """
+    request.state.render_error = render
+
+
 def database_error(error: BaseException) -> type[AuthApiError] | None:
     """Says what a failure of the database means for the client; None if it is a defect of ours.
 
@@ -190,7 +211,8 @@ def _answer(
     log = _log.warning if status >= 500 else _log.info
     log("http.refused", status=status, error_code=error.code, detail=error.detail)
     rate_limit_headers: Mapping[str, str] = getattr(request.state, "rate_limit_headers", None) or {}
-    return error_response(error, status_code=status_code, headers={**rate_limit_headers, **(headers or {})})
+    render: RenderError = getattr(request.state, "render_error", error_response)
+    return render(error, status_code=status_code, headers={**rate_limit_headers, **(headers or {})})
 
 
 def _allowed_methods(request: Request) -> Iterable[str]:

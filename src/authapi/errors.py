@@ -5,8 +5,8 @@
     │                               UnauthorizedClient, InvalidScope, InvalidOneTimeToken
     ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
     │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
-    │                               InvalidCode, InvalidMfaToken, ReauthenticationRequired,
-    │                               SecondFactorRequired
+    │                               InvalidCode, MfaRequired, InvalidMfaToken,
+    │                               ReauthenticationRequired, SecondFactorRequired
     ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
     │                               RegistrationClosed, CrossSiteRequest, AddressNotAllowed,
     │                               CannotGrant, CannotManageUser
@@ -177,6 +177,23 @@ class SecondFactorRequired(Unauthenticated):
     code = "second_factor_required"
     message = "This needs your second factor. Call POST /api/auth/reauthenticate with a code, then try again."
     challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa"'
+
+
+class MfaRequired(Unauthenticated):
+    """The password was right, and a second factor is enrolled: no tokens before its code.
+
+    `mfa_token` stands for this login; `factors` are the kinds of code that complete it.
+    """
+
+    code = "mfa_required"
+    message = "A second factor is enrolled. Complete the login with POST /api/auth/login/mfa."
+    keeps_writes = True
+    oauth2_error = "mfa_required"
+
+    def __init__(self, *, mfa_token: str, factors: Sequence[str]) -> None:
+        super().__init__()
+        self.mfa_token = mfa_token
+        self.factors = tuple(factors)
 
 
 class InvalidMfaToken(Unauthenticated):

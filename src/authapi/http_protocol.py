@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request (ASVS 4.2.5, 13.2.6).
+"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request (ASVS 15.2.2).
 
 uvicorn with httptools collects headers without end and waits for them for ever: one connection could fill the
 memory, and a few thousand that send a byte now and then (slowloris) would use up every file descriptor.

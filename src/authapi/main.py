@@ -17,6 +17,7 @@ from authapi.api import (
     gateway,
     gateway_document,
     health,
+    mfa,
     profile,
     public,
     revocations,
@@ -52,6 +53,7 @@ EXPOSED_HEADERS = [
 TAGS = [
     {"name": "auth", "description": "Make an account, log in, see who you are."},
     {"name": "sessions", "description": "Stay logged in, log out, see your devices."},
+    {"name": "second factors", "description": "Authenticator app and recovery codes."},
     {"name": "tokens", "description": "The standard OAuth2 surface."},
     {"name": "gateway", "description": "For reverse proxies and services in front of which authapi stands."},
     {"name": "users", "description": "Your own profile."},
@@ -88,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     install_error_handlers(app)
     gateway.mount_gateway(app)
-    for module in (auth, sessions, tokens, revocations, well_known, profile, public, admin, health):
+    for module in (auth, sessions, mfa, tokens, revocations, well_known, profile, public, admin, health):
         app.include_router(module.router)
     gateway_document.describe_gateway(app)
     if settings.docs_enabled:

@@ -22,7 +22,7 @@ def production_problems(settings: Settings, *, workers: int) -> list[str]:
     """One line for each reason not to run these settings in production, empty if there is none.
 
     The environment that the settings name plays no part, so that development can be asked too. Sources: ASVS
-    11.2.3, 11.4.2, 12.2.1, 13.4.2.
+    11.2.3, 11.4.2, 12.2.1, 13.2.3.
     """
     problems = [
         *_secret_problems(settings),

@@ -143,7 +143,7 @@ class TestValidate:
         "value", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic YTpi", "x", "", "Bearer é"]
     )
     async def test_a_bad_token(self, client: httpx.AsyncClient, value: str) -> None:
-        response = await client.post("/validate", headers={"Authorization": value.encode()})
+        response = await client.post("/validate", headers=[(b"Authorization", value.encode())])
         assert (response.status_code, response.text) == (403, NOT_AUTHORIZED)
 
     async def test_two_headers(self, client: httpx.AsyncClient, accounts: Accounts) -> None:

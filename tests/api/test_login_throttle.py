@@ -81,10 +81,9 @@ class TestManySources:
         # The clock stands still: on a slow machine the first wait would be over before the last guess.
         with time_machine.travel(clock.utc_now(), tick=False):
             responses = await asyncio.gather(*(guess(client, victim.email) for client in clients))
-        tried = [response for response in responses if response.status_code == 401]
         # 503: so many at once may not all get a database connection in time.
         assert {response.status_code for response in responses} <= {401, 429, 503}
-        assert len(tried) == hashes(app) - before == login_throttle.ACCOUNT.free
+        assert hashes(app) - before == login_throttle.ACCOUNT.free
 
     async def test_at_most_a_hundred_a_day_however_patient(
         self, app: FastAPI, client: httpx.AsyncClient, victim: Account

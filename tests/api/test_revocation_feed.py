@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +16,7 @@ from authapi.models import Revocation
 from authapi.repositories import revocations
 from authapi.runtime import Runtime
 from authapi.security import base64url
-from authapi.services import revocation
+from authapi.services import revocation, service_clients
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Accounts
 from tests.support.signed_tokens import bearer, clients_token, users_token
@@ -132,18 +131,16 @@ class TestCursor:
             changed = bytes([*raw[:index], raw[index] ^ 1, *raw[index + 1 :]])
             assert (await feed.get(since=base64url.encode(changed))).status_code == 422
 
-    async def test_a_previous_secret_key_still_reads(self, make_app: MakeApp) -> None:
-        old, new = "the old secret, long enough for a test", "the new secret, long enough for a test"
-        async with make_app(secret_key=old) as app, http_client(app) as client:
-            _, cursor = await Feed(client, app.state.runtime).read()
-        both = {"secret_key": new, "secret_key_previous": [old]}
-        async with make_app(**both) as app, http_client(app) as client:
-            assert (await Feed(client, app.state.runtime).get(since=cursor)).status_code == 200
+    async def test_a_previous_secret_key_still_reads(
+        self, make_app: MakeApp, runtime: Runtime, feed: Feed
+    ) -> None:
+        _, cursor = await feed.read()
+        old = runtime.settings.secret_key
         async with (
-            make_app(secret_key="another secret, long enough for a test") as app,
+            make_app(secret_key="another secret, long enough for a test", secret_key_previous=[old]) as app,
             http_client(app) as client,
         ):
-            assert (await Feed(client, app.state.runtime).get(since=cursor)).status_code == 422
+            assert (await Feed(client, app.state.runtime).get(since=cursor)).status_code == 200
 
     async def test_a_cursor_beyond_the_database_starts_over(self, runtime: Runtime, feed: Feed) -> None:
         """As after a restore: the numbers that the cursor counts by have not been reached yet."""
@@ -210,15 +207,21 @@ class TestWaiting:
         assert (await feed.get(tag=tag, wait=0.5)).status_code == 304
         assert time.monotonic() - started > 0.4
 
-    async def test_no_connection_is_held(self, app: FastAPI, runtime: Runtime, feed: Feed) -> None:
+    async def test_no_connection_is_held(
+        self, client: httpx.AsyncClient, runtime: Runtime, feed: Feed
+    ) -> None:
+        async with runtime.database.unit_of_work() as db:
+            registered, secret = await service_clients.create_client(db, name="orders", scopes=[])
         _, cursor = await feed.read()
-        more = 3 * runtime.settings.database.pool_size
-        waiting = [asyncio.create_task(feed.read(cursor, wait=10)) for _ in range(more)]
+        more = 2 * runtime.settings.database.pool_size
+        as_client = {"params": {"since": cursor, "wait": 15}, "auth": (registered.client_id, secret)}
+        waiting = [asyncio.create_task(feed.get(since=cursor, wait=15)) for _ in range(more)]
+        waiting.append(asyncio.create_task(client.get(FEED, **as_client)))  # type: ignore[arg-type]
         await asyncio.sleep(1)
         assert runtime.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         session_id = await revoke_now(runtime)
-        for entries, _ in await asyncio.gather(*waiting):
-            assert session_ids(entries) == [session_id]
+        for response in await asyncio.gather(*waiting):
+            assert session_ids(response.json()["data"]["revocations"]) == [session_id]
 
 
 class TestAccess:
@@ -238,6 +241,19 @@ class TestAccess:
                 assert response.status_code == status
         response = await client.get(FEED, headers=bearer("x"))
         assert response.status_code == 401
+
+    async def test_a_service_client_by_its_secret(self, client: httpx.AsyncClient, runtime: Runtime) -> None:
+        async with runtime.database.unit_of_work() as db:
+            registered, secret = await service_clients.create_client(db, name="orders", scopes=[])
+        client_id = registered.client_id
+        assert (await client.get(FEED, auth=(client_id, secret))).status_code == 200
+        for pair in ((client_id, "wrong"), ("svc_unknown", secret)):
+            response = await client.get(FEED, auth=pair)
+            assert response.status_code == 401
+            assert response.json()["error"]["code"] == "invalid_client"
+        async with runtime.database.unit_of_work() as db:
+            await service_clients.revoke_client(db, runtime, client_id=client_id)
+        assert (await client.get(FEED, auth=(client_id, secret))).status_code == 401
 
     @pytest.mark.parametrize("query", ["wait=31", "wait=-1", "wait=nan", "wait=inf", "wait=x", "until=1"])
     async def test_what_the_query_must_not_be(

@@ -7,12 +7,19 @@ from authapi.api import token_cookies
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
 from authapi.api.route import ApiRoute
 from authapi.api.token_cookies import BodyTokens
-from authapi.enums import TokenDelivery
+from authapi.enums import Factor, TokenDelivery
 from authapi.rate_limit import limits
-from authapi.schemas.auth import LoginRequest, MeResponse, RegisterRequest, SessionResponse
+from authapi.schemas.auth import (
+    LoginRequest,
+    MeResponse,
+    MfaChallengeResponse,
+    MfaLoginRequest,
+    RegisterRequest,
+    SessionResponse,
+)
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.services import login as login_service
-from authapi.services import registration
+from authapi.services import registration, second_factor_login
 from authapi.services.user_sessions import SessionTokens
 
 router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
@@ -72,18 +79,53 @@ async def register(
 @limits.auth
 async def login(
     request: Request, response: Response, body: LoginRequest, db: DbSession, runtime: RuntimeDep
-) -> ApiResponse[SessionResponse]:
+) -> ApiResponse[SessionResponse | MfaChallengeResponse]:
     """Exchange e-mail and password for an access token and a refresh token.
 
-    An unknown e-mail and a wrong password get the same answer in the same time.
+    An unknown e-mail and a wrong password get the same answer in the same time. With a second factor enrolled
+    the answer holds `mfa_required` and no tokens.
     """
-    tokens = await login_service.log_in(
-        db,
-        runtime,
-        email=body.email,
-        password=body.password.get_secret_value(),
-        device_token=body.device_token or token_cookies.read_device_token(request, runtime.settings),
+    try:
+        tokens = await login_service.log_in(
+            db,
+            runtime,
+            email=body.email,
+            password=body.password.get_secret_value(),
+            device_token=body.device_token or token_cookies.read_device_token(request, runtime.settings),
+        )
+    except errors.MfaRequired as challenge:
+        return ApiResponse(
+            message="Now the code of your second factor.",
+            data=MfaChallengeResponse(
+                mfa_token=challenge.mfa_token, factors=[Factor(factor) for factor in challenge.factors]
+            ),
+        )
+    delivered = token_cookies.deliver(
+        response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
     )
+    return ApiResponse(message="You are logged in.", data=session_response(tokens, delivered))
+
+
+@router.post(
+    "/login/mfa",
+    summary="Complete a login with a second factor",
+    responses=error_responses(
+        errors.MalformedRequest,
+        errors.InvalidMfaToken,
+        errors.InvalidCode,
+        errors.AccountDisabled,
+        errors.ValidationFailed,
+        errors.TooManyAttempts,
+        errors.TooManyRequests,
+        errors.DatabaseUnavailable,
+    ),
+)
+@limits.auth
+async def login_mfa(
+    request: Request, response: Response, body: MfaLoginRequest, db: DbSession, runtime: RuntimeDep
+) -> ApiResponse[SessionResponse]:
+    """Exchange the `mfa_token` of a login and a code of the second factor for tokens."""
+    tokens = await second_factor_login.complete(db, runtime, mfa_token=body.mfa_token, code=body.code)
     delivered = token_cookies.deliver(
         response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
     )

@@ -1,6 +1,7 @@
 """What routes ask for by type: the database session, the runtime, the caller, and the caller's rights."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -8,7 +9,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.enums import BuiltInRole, Permission
+from authapi.enums import BuiltInRole, Factor, Permission
 from authapi.principal import Principal
 from authapi.runtime import Runtime
 from authapi.services import authorization
@@ -100,4 +101,29 @@ def require_permission(permission: str) -> Guard:
     return guard
 
 
+def require_fresh(*, minutes: int) -> Guard:
+    """A dependency that asks for a recent login, and for the second factor of those who have one."""
+
+    async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
+        await authorization.require_fresh(db, principal, max_age=timedelta(minutes=minutes))
+        return principal
+
+    return guard
+
+
+def require_factor(factor: Factor) -> Guard:
+    """A dependency that asks for a login in which this very factor was shown."""
+
+    async def guard(principal: CurrentPrincipal) -> Principal:
+        if AMR_OF_FACTOR[factor] not in principal.amr:
+            raise errors.SecondFactorRequired(f"needs {factor}")
+        return principal
+
+    return guard
+
+
+# How a token's `amr` names a factor (RFC 8176).
+AMR_OF_FACTOR = {Factor.TOTP: "otp", Factor.RECOVERY_CODE: "mfa"}
+# Changing what protects an account, and acting on others, needs a login of the last quarter of an hour.
+FreshPrincipal = Annotated[Principal, Depends(require_fresh(minutes=15))]
 RequireAdmin = Annotated[Principal, Depends(require_role(BuiltInRole.ADMIN))]

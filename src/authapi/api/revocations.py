@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from authapi import errors
+from authapi.api.client_authentication import PresentedCredentials, authenticate
 from authapi.api.dependencies import RuntimeDep, oauth2_scheme
 from authapi.api.route import ApiRoute
 from authapi.enums import Permission
@@ -18,12 +19,20 @@ router = APIRouter(prefix="/api/auth", tags=["tokens"], route_class=ApiRoute)
 
 
 async def require_feed_reader(
-    runtime: RuntimeDep, token: Annotated[str | None, Depends(oauth2_scheme)]
+    request: Request,
+    runtime: RuntimeDep,
+    credentials: PresentedCredentials,
+    token: Annotated[str | None, Depends(oauth2_scheme)],
 ) -> None:
     """Let in service clients by their secret, and users and clients by a token with the scope.
 
-    Raises `NotAuthenticated`, `InvalidAccessToken`, `InsufficientScope`.
+    Raises `InvalidClient`, `NotAuthenticated`, `InvalidAccessToken`, `InsufficientScope`.
     """
+    if credentials is not None:
+        # Not the request's own transaction: that one would stay open for as long as the request waits.
+        async with runtime.database.unit_of_work() as db:
+            await authenticate(request, db, credentials)
+        return
     if token is None:
         raise errors.NotAuthenticated
     if Permission.REVOCATIONS_READ not in runtime.tokens.verify(token).claims.scopes:
@@ -41,6 +50,7 @@ async def require_feed_reader(
             errors.BadRequest,
             errors.NotAuthenticated,
             errors.InvalidAccessToken,
+            errors.InvalidClient,
             errors.InsufficientScope,
             errors.ValidationFailed,
             errors.InvalidCursor,

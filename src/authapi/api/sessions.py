@@ -119,6 +119,8 @@ async def logout_all(
     responses=error_responses(
         errors.MalformedRequest,
         errors.InvalidCredentials,
+        errors.InvalidCode,
+        errors.SecondFactorRequired,
         errors.TooManyAttempts,
         errors.ValidationFailed,
         errors.HashingBusy,
@@ -138,7 +140,7 @@ async def reauthenticate(
     The session goes on; its refresh token stays the same.
     """
     tokens = await reauthentication.reauthenticate(
-        db, runtime, principal=principal, password=body.password.get_secret_value()
+        db, runtime, principal=principal, password=body.password.get_secret_value(), code=body.code
     )
     return ApiResponse(message="Welcome back.", data=pair_response(tokens, None))
 

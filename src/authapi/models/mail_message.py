@@ -31,6 +31,8 @@ class MailMessage(IdMixin, TimestampMixin, Base):
     state: Mapped[str] = mapped_column(String(16), default=MailState.PENDING)
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime]
+    # An attempt that fails after this is the last one.
+    give_up_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(String(200))
     sent_at: Mapped[datetime | None]

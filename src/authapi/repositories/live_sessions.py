@@ -34,4 +34,4 @@ async def find(db: AsyncSession, user_session_id: UUID, *, now: datetime) -> Liv
         )
     )
     row = (await db.execute(statement, execution_options={"populate_existing": True})).one_or_none()
-    return None if row is None else LiveSession(*row._tuple())
+    return None if row is None else LiveSession(*row)

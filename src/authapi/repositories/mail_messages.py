@@ -124,15 +124,17 @@ async def hurry(db: AsyncSession, *, now: datetime) -> None:
     )
 
 
-async def revive(db: AsyncSession, *, now: datetime, ids: Sequence[UUID] | None = None) -> Sequence[UUID]:
-    """Let dead mails, or those of them with these ids, be tried again; returns the ids of those."""
+async def retry(
+    db: AsyncSession, *, now: datetime, give_up_at: datetime, ids: Sequence[UUID] | None = None
+) -> Sequence[UUID]:
+    """Start over with dead and waiting mails, or those of them with these ids; returns the ids of those."""
     statement = update(MailMessage).where(
-        MailMessage.state == MailState.DEAD, MailMessage.sealed_message.is_not(None)
+        MailMessage.state.in_([MailState.PENDING, MailState.DEAD]), _is_unclaimed(now)
     )
     if ids is not None:
         statement = statement.where(MailMessage.id.in_(ids))
     statement = statement.values(
-        state=MailState.PENDING, attempts=0, next_attempt_at=now, revived_at=now, updated_at=now
+        state=MailState.PENDING, attempts=0, next_attempt_at=now, give_up_at=give_up_at, updated_at=now
     )
     return (await db.scalars(statement.returning(MailMessage.id))).all()
 

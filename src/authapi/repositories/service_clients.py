@@ -52,4 +52,4 @@ async def list_sessions(
             UserSession.expires_at > expired_before,
         )
     )
-    return [row._tuple() for row in rows]
+    return [(user_id, user_session_id) for user_id, user_session_id in rows]

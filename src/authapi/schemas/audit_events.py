@@ -1,14 +1,24 @@
 """Queries of the audit trail, and its events."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, IPvAnyAddress
+from pydantic import AfterValidator, AwareDatetime, Field, IPvAnyAddress
 
 from authapi.enums import AuditAction, Outcome
 from authapi.schemas.envelope import ResponseModel
 from authapi.schemas.pages import PageQuery
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("before the year 1 or after the year 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 class AuditEventQuery(PageQuery):
@@ -17,8 +27,8 @@ class AuditEventQuery(PageQuery):
     subject_id: UUID | None = Field(None, description="The user to whom it was done.")
     outcome: Outcome | None = None
     ip: IPvAnyAddress | None = Field(None, description="The client's address.", examples=["203.0.113.7"])
-    since: AwareDatetime | None = Field(None, description="This instant or later, with an offset (RFC 3339).")
-    until: AwareDatetime | None = Field(None, description="Before this instant.")
+    since: Instant | None = Field(None, description="This instant or later, with an offset (RFC 3339).")
+    until: Instant | None = Field(None, description="Before this instant.")
 
 
 class AuditEventResponse(ResponseModel):

@@ -6,9 +6,18 @@ from uuid import UUID
 
 from pydantic import Field
 
-from authapi.enums import TokenDelivery
+from authapi.enums import Factor, TokenDelivery
 from authapi.schemas.envelope import FromString, RequestModel, ResponseModel
-from authapi.schemas.fields import DeviceToken, Email, FullName, Password, Phone, RefreshToken
+from authapi.schemas.fields import (
+    Code,
+    DeviceToken,
+    Email,
+    FullName,
+    OneTimeTokenField,
+    Password,
+    Phone,
+    RefreshToken,
+)
 
 
 class RegisterRequest(RequestModel):
@@ -36,6 +45,24 @@ class RefreshRequest(RequestModel):
 
 class ReauthenticateRequest(RequestModel):
     password: Password
+    code: Code | None = Field(None, description="Of the second factor, if one is enrolled.")
+
+
+class MfaLoginRequest(RequestModel):
+    mfa_token: OneTimeTokenField
+    code: Code
+    token_delivery: FromString[TokenDelivery] = Field(
+        TokenDelivery.BODY,
+        description="`cookie` puts the refresh token into an HttpOnly cookie instead of the body.",
+    )
+
+
+class MfaChallengeResponse(ResponseModel):
+    """No tokens yet: a code of one of `factors` completes the login within five minutes."""
+
+    mfa_required: Literal[True] = True
+    mfa_token: str
+    factors: list[Factor]
 
 
 class SessionResponse(ResponseModel):

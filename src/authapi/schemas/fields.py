@@ -36,3 +36,17 @@ DeviceToken = Annotated[
     str,
     Field(min_length=1, max_length=200, examples=["authapi_dt_AQGh_UgszwgfcYexaf5aWWG3..."]),
 ]
+OneTimeTokenField = Annotated[
+    str,
+    Field(min_length=1, max_length=200, examples=["authapi_ott_mBvO3hbT7f0Wm2pGdNQv5Yk8..."]),
+]
+Code = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=40,
+        pattern=r"^[0-9A-Za-z -]+$",
+        description="Six digits of the authenticator app, or a recovery code.",
+        examples=["287082"],
+    ),
+]

@@ -1,13 +1,15 @@
 """Decides whether a user may do something, on the database's present state and never on the token alone."""
 
+from datetime import timedelta
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi import errors
+from authapi import clock, errors
 from authapi.enums import AuditAction, Outcome
 from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import users
-from authapi.services import audit
+from authapi.services import audit, second_factors
 
 
 async def require_role(db: AsyncSession, principal: Principal, *names: str) -> User:
@@ -40,6 +42,17 @@ async def require_permission(db: AsyncSession, principal: Principal, permission:
         await _deny(db, principal, reason="missing_scope")
         raise errors.InsufficientScope(f"needs {permission}")
     return user
+
+
+async def require_fresh(db: AsyncSession, principal: Principal, *, max_age: timedelta) -> None:
+    """Step-up (RFC 9470): the caller has logged in lately, with the second factor if there is one.
+
+    Raises `ReauthenticationRequired`, `SecondFactorRequired`.
+    """
+    if clock.utc_now() - principal.auth_time > max_age:
+        raise errors.ReauthenticationRequired
+    if "mfa" not in principal.amr and await second_factors.factors_of(db, user_id=principal.user_id):
+        raise errors.SecondFactorRequired
 
 
 async def get_active_user(db: AsyncSession, principal: Principal) -> User:

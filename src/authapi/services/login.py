@@ -10,6 +10,7 @@ from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import audit
 from authapi.services.password_check import check_password
+from authapi.services.second_factor_login import challenge_if_enrolled
 from authapi.services.user_sessions import SessionTokens, open_session
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
@@ -29,7 +30,8 @@ async def log_in(
     `scope` narrows what the session's tokens may do (RFC 6749 section 3.3). `device_token` names a device
     that has logged in before, `client_id` the service client that has authenticated. Unknown address,
     malformed address and wrong password take the same time and get the same answer (ASVS 6.3.8). Raises
-    `TooManyAttempts`, `InvalidCredentials`, `AccountDisabled` (only after a right password), `HashingBusy`.
+    `TooManyAttempts`, `InvalidCredentials`, `HashingBusy`, and only after a right password `AccountDisabled`
+    and, with a second factor, `MfaRequired`.
     """
     known = await _find_user(db, email)
     try:
@@ -48,6 +50,9 @@ async def log_in(
     if not user.is_active:
         await _record_failure(db, user, reason="disabled")
         raise errors.AccountDisabled
+    await challenge_if_enrolled(
+        db, runtime, user=user, scope=scope, device=checked.device, client_id=client_id
+    )
     tokens = await open_session(
         db, runtime, user=user, amr=["pwd"], scope=scope, device=checked.device, client_id=client_id
     )

@@ -18,6 +18,8 @@ from authapi.security.sealing import Sealer
 
 SEALING_PURPOSE = "mail-outbox"
 CAP_PERIOD = timedelta(hours=1)
+# A mail server that is away for a weekend's day loses no mail.
+TRIED_FOR = timedelta(hours=48)
 # Mails that strangers can cause, for they need to know no more than an address.
 _FOR_STRANGERS = frozenset(
     {
@@ -55,7 +57,10 @@ async def enqueue(
     now = clock.utc_now()
     cap = max_per_hour(runtime, kind)
     await mail_messages.lock_recipient(db, recipient=recipient_canonical, kind=kind)
-    if await mail_messages.count_since(db, recipient=recipient_canonical, kind=kind, since=now - CAP_PERIOD) >= cap:
+    if (
+        await mail_messages.count_since(db, recipient=recipient_canonical, kind=kind, since=now - CAP_PERIOD)
+        >= cap
+    ):
         return False
     mail_id = new_id()
     message_id = make_message_id(mail_id, sender=runtime.settings.mail.sender)
@@ -81,6 +86,7 @@ async def enqueue(
             sealed_message=sealer(runtime).seal(message, context=mail_id.bytes),
             state=MailState.PENDING,
             next_attempt_at=now,
+            give_up_at=now + TRIED_FOR,
         ),
     )
     after_commit(db, runtime.mail_wakeup.set)

@@ -9,7 +9,9 @@ from authapi.runtime import Runtime
 from authapi.services import mail_outbox
 
 
-async def notify(db: AsyncSession, runtime: Runtime, *, user: User, kind: MailKind, **context: object) -> bool:
+async def notify(
+    db: AsyncSession, runtime: Runtime, *, user: User, kind: MailKind, **context: object
+) -> bool:
     """Write a mail to a user about something that was just done, with when, from which address and device.
 
     Goes to `user.email`: a change of address is told before it is made, or through `mail_outbox.enqueue` with

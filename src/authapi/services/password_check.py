@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
 from authapi.database import hand_back_connection
-from authapi.enums import AuditAction, Outcome
+from authapi.enums import AuditAction, MailKind, Outcome
 from authapi.models import KnownDevice, User
 from authapi.principal import Principal
 from authapi.repositories import password_credentials, users
 from authapi.runtime import Runtime
-from authapi.services import audit, login_throttle
+from authapi.services import audit, login_throttle, notifications
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def check_password(
         user_session_id=user_session_id,
     )
     if attempt.has_just_blocked:
-        await _tell_owner(db, user_id)
+        await _tell_owner(db, runtime, user_id)
     try:
         user = await _verify(db, runtime, user_id=user_id, password=password)
     except errors.HashingBusy:
@@ -117,7 +117,7 @@ async def _verify(db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, p
     return user
 
 
-async def _tell_owner(db: AsyncSession, user_id: UUID | None) -> None:
+async def _tell_owner(db: AsyncSession, runtime: Runtime, user_id: UUID | None) -> None:
     await audit.record(
         db,
         AuditAction.USER_LOGIN_THROTTLED,
@@ -125,3 +125,6 @@ async def _tell_owner(db: AsyncSession, user_id: UUID | None) -> None:
         reason="too_many_wrong_passwords",
         subject_id=user_id,
     )
+    owner = await users.find_by_id(db, user_id) if user_id else None
+    if owner is not None:
+        await notifications.notify(db, runtime, user=owner, kind=MailKind.LOGIN_THROTTLED)

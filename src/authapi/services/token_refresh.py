@@ -6,12 +6,12 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors, request_context
-from authapi.enums import AuditAction, Outcome, RevocationReason
+from authapi.enums import AuditAction, MailKind, Outcome, RevocationReason
 from authapi.models import User, UserSession
 from authapi.repositories import user_sessions, users
 from authapi.runtime import Runtime
 from authapi.security.opaque_tokens import InvalidOpaqueToken, RefreshTokenParts
-from authapi.services import audit, revocation
+from authapi.services import audit, notifications, revocation
 from authapi.services.user_sessions import SessionTokens, issue_tokens
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
@@ -109,6 +109,9 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
         user_session_id=user_session.id,
         details={"generation": parts.generation, "current": user_session.generation},
     )
+    owner = await users.find_by_id(db, user_session.user_id)
+    if owner is not None:
+        await notifications.notify(db, runtime, user=owner, kind=MailKind.SESSION_REUSED)
     raise errors.RefreshTokenReused
 
 

@@ -1,0 +1,1 @@
+"""Mails: their words, their form, and the ways they leave. Knows neither the database nor HTTP."""

@@ -1,0 +1,79 @@
+"""What users do with their second factor: add it, remove it, renew its recovery codes."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi.enums import AuditAction, MailKind
+from authapi.models import User
+from authapi.principal import Principal
+from authapi.runtime import Runtime
+from authapi.services import audit, authorization, notifications, second_factors
+from authapi.services.password_check import check_password_of_caller
+from authapi.services.second_factors import Enrolment
+
+
+async def enroll(db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str) -> Enrolment:
+    """Begin to enrol an authenticator app; raises `FactorExists` and what checking the password raises."""
+    user = await _owner(db, runtime, principal=principal, password=password)
+    return await second_factors.begin_enrolment(db, runtime, user=user)
+
+
+async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, code: str) -> list[str]:
+    """Finish enrolling; returns the recovery codes.
+
+    Raises `FactorNotFound`, `InvalidCode`, `TooManyAttempts`.
+    """
+    user = await authorization.get_active_user(db, principal)
+    codes = await second_factors.confirm_enrolment(db, runtime, user=user, code=code)
+    await _announce(db, runtime, user, principal, AuditAction.SECOND_FACTOR_ADDED, MailKind.FACTOR_ADDED)
+    return codes
+
+
+async def remove(
+    db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str, code: str
+) -> None:
+    """Remove the authenticator app, after password and code; raises `FactorNotFound`, `InvalidCode`."""
+    user = await _owner(db, runtime, principal=principal, password=password)
+    await second_factors.verify_code(db, runtime, user_id=user.id, code=code)
+    await second_factors.remove(db, user_id=user.id)
+    await _announce(db, runtime, user, principal, AuditAction.SECOND_FACTOR_REMOVED, MailKind.FACTOR_REMOVED)
+
+
+async def renew_recovery_codes(
+    db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str
+) -> list[str]:
+    """Ten new recovery codes in place of the old ones; raises `FactorNotFound` without a second factor."""
+    user = await _owner(db, runtime, principal=principal, password=password)
+    await second_factors.get_factors(db, user_id=user.id)
+    codes = await second_factors.renew_recovery_codes(db, runtime, user_id=user.id)
+    await _announce(
+        db, runtime, user, principal, AuditAction.RECOVERY_CODES_RENEWED, MailKind.RECOVERY_CODES_RENEWED
+    )
+    return codes
+
+
+async def _owner(db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str) -> User:
+    return await check_password_of_caller(
+        db,
+        runtime,
+        principal=principal,
+        password=password,
+        action=AuditAction.USER_REAUTHENTICATION_FAILED,
+    )
+
+
+async def _announce(
+    db: AsyncSession,
+    runtime: Runtime,
+    user: User,
+    principal: Principal,
+    action: AuditAction,
+    mail: MailKind,
+) -> None:
+    await audit.record(
+        db,
+        action,
+        actor_id=user.id,
+        subject_id=user.id,
+        user_session_id=principal.user_session_id,
+    )
+    await notifications.notify(db, runtime, user=user, kind=mail)
