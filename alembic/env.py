@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
 from alembic import context
-from authapi.database import Database
+from authapi.migrations import open_for_migration
 from authapi.models import Base
 from authapi.models.base import UtcDateTime
 from authapi.settings import load_settings
@@ -32,7 +32,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_on_configured_database() -> None:
-    database = Database(load_settings().database_url)
+    database = open_for_migration(load_settings().database_url)
     async with database.engine.begin() as connection:
         await connection.run_sync(run)
     await database.close()

@@ -56,6 +56,8 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=True),
         sa.Column("chain_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("personal_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("anonymised_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
         sa.UniqueConstraint("sequence", name=op.f("uq_audit_events_sequence")),

@@ -1,4 +1,4 @@
-"""The outbox, one-time tokens, second factors, known devices and login throttles.
+"""The outbox, one-time tokens, second factors, known devices, login throttles, anchors of the audit chain.
 
 Runs alike on SQLite and PostgreSQL: batch operations for altered tables, no server-specific defaults. Add
 columns as nullable first, so that the release before this one can go on serving while the migration runs.
@@ -95,10 +95,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_login_throttles")),
     )
     op.create_index("ix_login_throttles_expires_at", "login_throttles", ["expires_at"])
+    op.create_table(
+        "audit_anchors",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("chain_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_audit_anchors")),
+    )
 
 
 def downgrade() -> None:
     for table in (
+        "audit_anchors",
         "login_throttles",
         "known_devices",
         "recovery_codes",

@@ -13,6 +13,7 @@ from authapi import __version__
 from authapi.api import (
     admin,
     auth,
+    dev_mailbox,
     docs,
     gateway,
     gateway_document,
@@ -29,6 +30,7 @@ from authapi.api import (
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
+from authapi.mail.mailbox import Mailbox
 from authapi.middleware.body_limit import BodyLimitMiddleware
 from authapi.middleware.client_address import ClientAddressMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
@@ -38,7 +40,9 @@ from authapi.migrations import SchemaBehind, SchemaState, schema_state
 from authapi.rate_limit import RateLimitOptions, RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
+from authapi.services.audit_chain import sealing_task
 from authapi.services.key_keeper import KeyKeeper
+from authapi.services.mail_delivery import MailDelivery
 from authapi.services.revocation_follower import RevocationFollower
 from authapi.settings import Settings, load_settings
 
@@ -93,6 +97,10 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (auth, sessions, mfa, tokens, revocations, well_known, profile, public, admin, health):
         app.include_router(module.router)
     gateway_document.describe_gateway(app)
+    mailbox = None if settings.is_production else Mailbox()
+    if mailbox is not None:
+        dev_mailbox.mount_dev_mailbox(app, mailbox)
+    app.state.mail_delivery = MailDelivery(runtime, on_sent=mailbox and mailbox.put)
     if settings.docs_enabled:
         docs.mount_docs(app)
         _offer_pasted_tokens(app)
@@ -112,14 +120,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     runtime: Runtime = app.state.runtime
     follower = RevocationFollower(runtime)
     keeper = KeyKeeper(runtime)
+    sealing = sealing_task(runtime)
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
         await keeper.start()
         await follower.start()
+        await app.state.mail_delivery.start()
+        sealing.start()
         await runtime.hasher.warm()
         yield
     finally:
+        await sealing.stop()
+        await app.state.mail_delivery.stop()
         await keeper.stop()
         await follower.stop()
         await app.state.rate_limits.close()

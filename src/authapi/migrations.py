@@ -11,7 +11,9 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from alembic import command
 from authapi.database import Database
@@ -48,9 +50,17 @@ def alembic_config() -> Config:
     return config
 
 
+def open_for_migration(database_url: str) -> Database:
+    """The database with time for long statements, and on SQLite without the enforcement of foreign keys."""
+    database = Database(database_url, pool_size=1, timeout=MIGRATION_TIMEOUT)
+    if database.is_sqlite:
+        event.listen(database.engine.sync_engine, "connect", _suspend_foreign_keys)
+    return database
+
+
 async def upgrade(database_url: str) -> None:
     """Run every pending migration."""
-    database = Database(database_url, pool_size=1, timeout=MIGRATION_TIMEOUT)
+    database = open_for_migration(database_url)
     try:
         async with database.engine.begin() as connection:
             await connection.run_sync(_upgrade)
@@ -62,6 +72,14 @@ async def schema_state(database: Database) -> SchemaState:
     """Compare the database's revision with the newest one of this release."""
     async with database.engine.connect() as connection:
         return await connection.run_sync(_schema_state)
+
+
+def _suspend_foreign_keys(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # SQLite changes a column by copying the table and dropping the old one, and a drop deletes the rows
+    # first: a change of `users` would take every password along. References are checked at the end instead.
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    cursor.close()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -260,6 +260,7 @@ class TestDoor:
         for options in (
             {},
             {"auth": ("", "")},
+            {"auth": ("authapi", "")},
             {"auth": (service.client_id, "wrong")},
             {"auth": (account.email, PASSWORD)},
             {"headers": account.headers},

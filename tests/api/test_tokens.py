@@ -92,6 +92,8 @@ class TestPasswordGrant:
         empty = {"scope": "", "client_id": "", "client_secret": "", "unknown": "ignored"}
         assert (await password_grant(client, account, **empty)).status_code == 200
         assert (await password_grant(client, account, auth=("", ""))).status_code == 200
+        assert (await password_grant(client, account, auth=("authapi", ""))).status_code == 200
+        assert (await password_grant(client, account, client_id="authapi")).status_code == 200
         refused(await password_grant(client, account, username=""), "invalid_request")
         refused(await password_grant(client, account, password=""), "invalid_request")
 
@@ -256,6 +258,7 @@ class TestClientAuthentication:
         }
         wrong = [
             {"client_id": service.client_id},
+            {"client_id": str(account.id)},
             {"client_secret": service.client_secret},
             {"client_id": service.client_id, "client_secret": service.client_secret + "x"},
             {"client_id": "svc_" + "0" * 32, "client_secret": service.client_secret},

@@ -42,7 +42,8 @@ class TestCreate:
 
     def test_without_a_scope_it_has_none(self, command: Command, migrated: Path) -> None:
         assert listed(command) == {}
-        assert listed(command)[create(command, "x").client_id][2] == ""
+        client = create(command, "x")
+        assert listed(command)[client.client_id][2] == ""
 
     @pytest.mark.parametrize("scope", ["nobody:knows", "two scopes", ""])
     def test_unknown_scopes(self, command: Command, migrated: Path, scope: str) -> None:

@@ -16,7 +16,7 @@ from authapi.security import opaque_tokens
 from authapi.services import service_clients
 from authapi.services.client_credentials import issue_client_token
 from authapi.services.user_sessions import open_session
-from tests.support.accounts import Accounts
+from tests.support.accounts import Account, Accounts
 from tests.support.clients import Client, register_client
 
 
@@ -28,6 +28,14 @@ async def authenticate(runtime: Runtime, client_id: str, client_secret: str) -> 
 async def revoke(runtime: Runtime, client: Client) -> None:
     async with runtime.database.unit_of_work() as db:
         await service_clients.revoke_client(db, runtime, client_id=client.client_id)
+
+
+async def log_in(runtime: Runtime, account: Account, client: Client) -> None:
+    """The end of a login: the password was right, now the session is opened."""
+    async with runtime.database.unit_of_work() as db:
+        user = await users.find_for_update(db, account.id)
+        assert user is not None
+        await open_session(db, runtime, user=user, amr=["pwd"], client_id=client.client_id)
 
 
 class TestCreate:
@@ -115,24 +123,13 @@ class TestRevoke:
         await authenticate(runtime, *client.basic)
         await revoke(runtime, client)
         with pytest.raises(errors.InvalidClient):
-            async with runtime.database.unit_of_work() as db:
-                user = await users.find_for_update(db, account.id)
-                assert user is not None
-                await open_session(db, runtime, user=user, amr=["pwd"], client_id=client.client_id)
+            await log_in(runtime, account, client)
 
     async def test_no_session_survives_logins_at_the_same_time(
         self, runtime: Runtime, accounts: Accounts
     ) -> None:
         client = await register_client(runtime)
-        people = [await accounts.register() for _ in range(8)]
-
-        async def log_in(number: int) -> None:
-            async with runtime.database.unit_of_work() as db:
-                user = await users.find_for_update(db, people[number].id)
-                assert user is not None
-                await open_session(db, runtime, user=user, amr=["pwd"], client_id=client.client_id)
-
-        tasks = [log_in(number) for number in range(8)]
+        tasks = [log_in(runtime, await accounts.register(), client) for _ in range(8)]
         results = await asyncio.gather(
             *tasks[:4], revoke(runtime, client), *tasks[4:], return_exceptions=True
         )

@@ -14,6 +14,7 @@ from authapi.api.dependencies import DbSession
 from authapi.models import ServiceClient
 from authapi.rate_limit import limits
 from authapi.services import service_clients
+from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,13 @@ class ClientCredentials:
     client_secret: str = field(repr=False)
 
 
-# What cannot be read fails as an unknown client does.
-_UNREADABLE = ClientCredentials("", "")
+_EMPTY = ClientCredentials("", "")
+# Swagger UI sends an empty pair. Libraries that need an id, for clients without a secret, may say "authapi".
+_NONE = {_EMPTY, ClientCredentials(FIRST_PARTY_CLIENT_ID, "")}
 
 
 class ClientAuthentication(SecurityBase):
-    """Reads the credentials of a request; None where it has none, or an empty pair, as Swagger UI sends it.
+    """Reads the credentials of a request; None where it has none, or only says that it has none.
 
     Raises `InvalidOAuth2Request` for a request that uses both ways (RFC 6749 section 2.3), and
     `MalformedRequest` for a body that is no form.
@@ -45,14 +47,11 @@ class ClientAuthentication(SecurityBase):
 
     async def __call__(self, request: Request) -> ClientCredentials | None:
         basic = _read_basic(request)
-        if request.method != "POST":
-            return basic
-        form = await request.form()
-        client_id, client_secret = str(form.get("client_id", "")), str(form.get("client_secret", ""))
-        if basic is None:
-            return ClientCredentials(client_id, client_secret) if client_id or client_secret else None
+        form = await _read_form(request) if request.method == "POST" else _EMPTY
+        if basic in _NONE:
+            return None if form in _NONE else form
         # An id alone proves nothing, so a client that repeats its own does not use a second method.
-        if client_secret or client_id not in {"", basic.client_id}:
+        if form.client_secret or form.client_id not in {"", basic.client_id}:
             raise errors.InvalidOAuth2Request("credentials both as Basic and in the form")
         return basic
 
@@ -86,18 +85,23 @@ async def require_client(request: Request, db: DbSession, credentials: Presented
 RequireClient = Annotated[ServiceClient, Depends(require_client)]
 
 
-def _read_basic(request: Request) -> ClientCredentials | None:
+def _read_basic(request: Request) -> ClientCredentials:
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return None
+        return _EMPTY
     try:
         client_id, _, client_secret = (
             base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
         )
-        credentials = ClientCredentials(_form_decoded(client_id), _form_decoded(client_secret))
+        return ClientCredentials(_form_decoded(client_id), _form_decoded(client_secret))
     except ValueError:  # of base64 and of both encodings
-        return _UNREADABLE
-    return credentials if credentials != _UNREADABLE else None
+        # Fails as an unknown client does, and not as none: somebody has tried.
+        return ClientCredentials("", "unreadable")
+
+
+async def _read_form(request: Request) -> ClientCredentials:
+    form = await request.form()
+    return ClientCredentials(str(form.get("client_id", "")), str(form.get("client_secret", "")))
 
 
 def _form_decoded(text: str) -> str:

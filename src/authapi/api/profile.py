@@ -1,19 +1,23 @@
 """The caller's own profile."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 
 from authapi import errors
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
-from authapi.schemas.envelope import ApiResponse, error_responses
+from authapi.schemas.envelope import ApiResponse, Page, PagedResponse, error_responses
+from authapi.schemas.pages import PageQuery
 from authapi.schemas.profile import (
+    ActivityResponse,
     DeleteProfileRequest,
     ProfileResponse,
     ReplaceProfileRequest,
     UpdateProfileRequest,
 )
-from authapi.services import account_deletion, authorization, profile
+from authapi.services import account_deletion, audit_export, authorization, profile
 
 router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
 
@@ -35,6 +39,25 @@ async def read_profile(
     """Read your account as it is now, whatever your token was issued with."""
     user = await authorization.get_active_user(db, principal)
     return ApiResponse(message="This is your profile.", data=ProfileResponse.model_validate(user))
+
+
+@router.get(
+    "/activity",
+    summary="See what happened to your account",
+    responses=error_responses(*READ_ERRORS, errors.ValidationFailed, errors.InvalidCursor),
+)
+@limits.user
+async def list_activity(
+    request: Request, query: Annotated[PageQuery, Query()], db: DbSession, principal: CurrentPrincipal
+) -> PagedResponse[ActivityResponse]:
+    """List the security events of your own account, the newest first."""
+    user = await authorization.get_active_user(db, principal)
+    page = await audit_export.list_activity(db, user_id=user.id, cursor=query.cursor, limit=query.limit)
+    return PagedResponse(
+        message="This is what happened to your account.",
+        data=[ActivityResponse.model_validate(event) for event in page.items],
+        page=Page(next_cursor=page.next_cursor, limit=page.limit),
+    )
 
 
 @router.put("", summary="Replace your profile", responses=error_responses(*WRITE_ERRORS))

@@ -78,7 +78,8 @@ async def token(
 ) -> TokenResponse:
     """Exchange a password, a refresh token or a client's own credentials for tokens.
 
-    `password` and `refresh_token` work without client authentication. With it, the session belongs to the
+    `password` and `refresh_token` work without client authentication; a library that needs a client id may
+    say `authapi`. With it, the session belongs to the
     client, and its refresh tokens work for no other. `client_credentials` gives a service client a token in
     its own name and no refresh token.
 

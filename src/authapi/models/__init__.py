@@ -1,6 +1,6 @@
 """SQLAlchemy models, one file a table; importing this package registers them all."""
 
-from authapi.models.audit_event import AuditEvent
+from authapi.models.audit_event import AuditAnchor, AuditEvent
 from authapi.models.base import Base
 from authapi.models.known_device import KnownDevice
 from authapi.models.login_throttle import LoginThrottle
@@ -18,6 +18,7 @@ from authapi.models.user import User, user_roles
 from authapi.models.user_session import UserSession
 
 __all__ = [
+    "AuditAnchor",
     "AuditEvent",
     "Base",
     "KnownDevice",

@@ -37,3 +37,16 @@ class AuditEvent(IdMixin, Base):
     # Place and hash in the chain, filled in by a loop shortly after: sealing must not serialise logins.
     sequence: Mapped[int | None] = mapped_column(BigInteger, unique=True)
     chain_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    # Stands in the chain for address, user agent and details, which are erased with their user.
+    personal_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    anonymised_at: Mapped[datetime | None]
+
+
+class AuditAnchor(Base):
+    """Where the chain begins (`start`: what came before was purged) and ends (`head`)."""
+
+    __tablename__ = "audit_anchors"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    chain_hash: Mapped[bytes] = mapped_column(LargeBinary(32))

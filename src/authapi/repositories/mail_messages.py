@@ -89,7 +89,7 @@ async def mark_failed(
     db: AsyncSession,
     *,
     id: UUID,
-    claimed_until: datetime,
+    claimed_until: datetime | None,
     state: MailState,
     next_attempt_at: datetime,
     last_error: str,

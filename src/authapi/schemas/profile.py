@@ -42,3 +42,16 @@ class UpdateProfileRequest(RequestModel):
 
 class DeleteProfileRequest(RequestModel):
     password: Password
+
+
+class ActivityResponse(ResponseModel):
+    """A security event of the caller's own account."""
+
+    id: UUID
+    occurred_at: datetime
+    action: str = Field(examples=["user.login.succeeded"])
+    outcome: str = Field(examples=["success"])
+    reason: str | None
+    user_session_id: UUID | None
+    ip: str | None
+    user_agent: str | None

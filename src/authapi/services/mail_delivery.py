@@ -1,9 +1,10 @@
 """Carries the outbox to the mail server, at least once each, however long that server is away."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -149,8 +150,7 @@ class MailDelivery:
         )
 
     async def _record_success(self, mail: MailMessage, envelope: Envelope) -> None:
-        async with self._database.unit_of_work() as db:
-            await mail_messages.mark_sent(db, id=mail.id, now=clock.utc_now())
+        await self._mark_sent(mail)
         self.sent += 1
         if not self._is_working:
             logger.info("mail.works_again")
@@ -159,20 +159,31 @@ class MailDelivery:
         if self._on_sent is not None:
             self._on_sent(envelope)
 
+    async def _mark_sent(self, mail: MailMessage) -> None:
+        """Keep trying while the mail is ours: what is not marked is sent a second time."""
+        deadline = time.monotonic() + CLAIM_SECONDS / 2
+        while True:
+            try:
+                async with self._database.unit_of_work() as db:
+                    return await mail_messages.mark_sent(db, id=mail.id, now=clock.utc_now())
+            except Exception:
+                if self._is_stopping or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(POLL_SECONDS)
+
     async def _record_failure(self, mail: MailMessage, failure: DeliveryFailed) -> None:
         now = clock.utc_now()
         is_dead = failure.is_permanent or now >= mail.give_up_at
-        if mail.claimed_until is not None:
-            async with self._database.unit_of_work() as db:
-                await mail_messages.mark_failed(
-                    db,
-                    id=mail.id,
-                    claimed_until=mail.claimed_until,
-                    state=MailState.DEAD if is_dead else MailState.PENDING,
-                    next_attempt_at=now + backoff(mail.attempts),
-                    last_error=failure.reason[:200],
-                    now=now,
-                )
+        async with self._database.unit_of_work() as db:
+            await mail_messages.mark_failed(
+                db,
+                id=mail.id,
+                claimed_until=mail.claimed_until,
+                state=MailState.DEAD if is_dead else MailState.PENDING,
+                next_attempt_at=now + backoff(mail.attempts),
+                last_error=failure.reason[:200],
+                now=now,
+            )
         self.failed += 1
         if is_dead:
             self.dead += 1
@@ -180,7 +191,7 @@ class MailDelivery:
         elif self._is_working:
             # Once, not for each of the thousand mails that wait.
             self._is_working = False
-            logger.error("mail.failing", mail_id=str(mail.id), kind=mail.kind, error=failure.reason)
+            logger.warning("mail.failing", mail_id=str(mail.id), kind=mail.kind, error=failure.reason)
 
 
 def backoff(attempts: int) -> timedelta:

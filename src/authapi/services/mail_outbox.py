@@ -1,6 +1,7 @@
 """The outbox: a mail is written along with what caused it and leaves once that is committed."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from authapi.models import MailMessage
 from authapi.models.base import new_id
 from authapi.repositories import mail_messages
 from authapi.runtime import Runtime
-from authapi.security.sealing import Sealer
+from authapi.security.sealing import SealBroken, Sealer
 
 SEALING_PURPOSE = "mail-outbox"
 CAP_PERIOD = timedelta(hours=1)
@@ -97,6 +98,23 @@ def max_per_hour(runtime: Runtime, kind: MailKind) -> int:
     """How many mails of a kind an address gets within an hour."""
     base = runtime.settings.mail.max_per_hour
     return base if kind in _FOR_STRANGERS else base * _NOTIFICATION_FACTOR
+
+
+async def reseal_mails(db: AsyncSession, runtime: Runtime) -> tuple[int, int]:
+    """Seal again what an earlier secret key sealed; returns how many those were, and of how many.
+
+    A mail that no configured secret key opens cannot be sent either: it is left as it is.
+    """
+    mails, tool, changed = await mail_messages.list_sealed(db), sealer(runtime), 0
+    for mail in mails:
+        sealed = mail.sealed_message or ""
+        if tool.is_current(sealed):
+            continue
+        with suppress(SealBroken):
+            mail.sealed_message = tool.seal(tool.open(sealed, context=mail.id.bytes), context=mail.id.bytes)
+            changed += 1
+    await db.flush()
+    return changed, len(mails)
 
 
 def sealer(runtime: Runtime) -> Sealer:

@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi.enums import AuditAction
 from authapi.runtime import Runtime
 from authapi.services import audit
+from authapi.services.mail_outbox import reseal_mails
 from authapi.services.signing_keys import reseal_keys
 
 Resealer = Callable[[AsyncSession, Runtime], Awaitable[tuple[int, int]]]
 """Seals one kind of value; returns how many were not current, and of how many."""
 
 # Whoever stores sealed values of a new kind adds them here.
-RESEALERS: Mapping[str, Resealer] = {"signing keys": reseal_keys}
+RESEALERS: Mapping[str, Resealer] = {"signing keys": reseal_keys, "mails": reseal_mails}
 
 
 @dataclass(frozen=True, slots=True)

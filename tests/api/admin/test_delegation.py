@@ -229,5 +229,8 @@ class TestLastAdmin:
             for c in callers
         ]
         responses = await asyncio.gather(*attempts)
-        assert {response.status_code for response in responses} <= {200, 401, 403, 404, 409, 503}
-        assert await count_active_admins(runtime) == 1
+        statuses = {response.status_code for response in responses}
+        assert statuses <= {200, 401, 403, 404, 409, 503}
+        # Who waited too long for a connection was told so, and that attempt did nothing.
+        left = await count_active_admins(runtime)
+        assert left >= 1 if 503 in statuses else left == 1

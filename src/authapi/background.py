@@ -1,0 +1,60 @@
+"""Work that repeats as long as the process lives, and outlives every failure of a single round."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+logger = structlog.stdlib.get_logger("authapi.background")
+
+
+class Repeating:
+    """Calls `work` every `seconds`; a round that fails or takes longer than `timeout` is logged and retried.
+
+    Only the first failure of a row is logged, and the recovery. `nudge()` starts the next round early.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], Awaitable[object]], *, seconds: float, timeout: float
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._seconds = seconds
+        self._timeout = timeout
+        self._nudged = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.is_failing = False
+
+    def start(self) -> None:
+        """Begin; the first round runs at once."""
+        self._task = asyncio.create_task(self._repeat(), name=self._name)
+
+    def nudge(self) -> None:
+        """There is something to do: do not wait for the interval to pass."""
+        self._nudged.set()
+
+    async def stop(self) -> None:
+        """Cancel the round that is under way and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _repeat(self) -> None:
+        while True:
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._work()
+            except Exception as error:
+                if not self.is_failing:
+                    logger.error("background.failed", task=self._name, error=type(error).__name__)
+                self.is_failing = True
+            else:
+                if self.is_failing:
+                    logger.info("background.recovered", task=self._name)
+                self.is_failing = False
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass
