@@ -19,6 +19,26 @@ SOURCES = sorted((ROOT / "src" / "authapi").rglob("*.py"))
 
 # Routes that anybody may call. A route that is neither guarded nor listed here fails a test.
 PUBLIC_ROUTES = {
+    "accept_invitation_form",
+    "accept_invitation_page",
+    "change_password_address",
+    "confirm_email_change_form",
+    "confirm_email_change_page",
+    "disown_account_form",
+    "disown_account_page",
+    "forgot_password",
+    "forgot_password_form",
+    "forgot_password_page",
+    "pages_stylesheet",
+    "resend_verification",
+    "reset_password",
+    "reset_password_form",
+    "reset_password_page",
+    "undo_email_change_form",
+    "undo_email_change_page",
+    "verify_email",
+    "verify_email_form",
+    "verify_email_page",
     "basic_login",
     "docs_asset",
     # These four authenticate a service client instead of a user.
@@ -31,6 +51,11 @@ PUBLIC_ROUTES = {
     "live",
     "login",
     "logout",
+    # Development only, to callers on the same machine only.
+    "mailbox_html_part",
+    "mailbox_message_page",
+    "mailbox_messages",
+    "mailbox_page",
     "public_search",
     "ready",
     "redoc",

@@ -18,6 +18,7 @@ def problems(*, workers: int = 1, **overrides: Any) -> list[str]:
         "secret_key": STRONG,
         "public_url": "https://auth.example.org",
         **overrides,
+        "mail": {"url": "smtps://mail.example.org", "from": "no-reply@example.org"} | overrides.get("mail", {}),
     }
     return production_problems(Settings(**values), workers=workers)
 
@@ -45,6 +46,11 @@ class TestProductionProblems:
             ({"cors": {"allowed_origins": "https://a.example.org, *"}}, "AUTHAPI_CORS__ALLOWED_ORIGINS"),
             ({"rate_limit": {"enabled": False}}, "AUTHAPI_RATE_LIMIT__ENABLED"),
             ({"password": {"bcrypt_rounds": 9}}, "AUTHAPI_PASSWORD__BCRYPT_ROUNDS"),
+            ({"mail": {"url": "console://"}}, "AUTHAPI_MAIL__URL"),
+            ({"mail": {"url": "file:///var/mail"}}, "AUTHAPI_MAIL__URL"),
+            ({"mail": {"url": "smtp://mail.example.org"}}, "AUTHAPI_MAIL__URL"),
+            ({"mail": {"url": "smtp://127.0.0.1.example.org"}}, "AUTHAPI_MAIL__URL"),
+            ({"mail": {"from": "authapi <no-reply@localhost>"}}, "AUTHAPI_MAIL__FROM"),
             ({"workers": 2, "rate_limit": REDIS}, "AUTHAPI_DATABASE__URL"),
             ({"workers": 2, "database": POSTGRESQL}, "AUTHAPI_RATE_LIMIT__STORAGE_URL"),
         ],
@@ -59,6 +65,9 @@ class TestProductionProblems:
             {"workers": 4, "rate_limit": REDIS, "database": POSTGRESQL},
             {"password": {"bcrypt_rounds": 10, "pepper": "fourteen bytes"}},
             {"cors": {"allowed_origins": "https://app.example.org"}},
+            {"mail": {"url": "smtp://localhost:2525"}},
+            {"mail": {"url": "smtp://[::1]"}},
+            {"mail": {"url": "smtp+starttls://user:pw@mail.example.org:587"}},
         ],
     )
     def test_what_is_fine(self, overrides: dict[str, Any]) -> None:

@@ -31,6 +31,16 @@ TOKEN_ENDPOINT = (400, 400, 400, 400, 400)
 # Without a token 401, with one that is no longer good 403: so it is promised to its callers.
 VALIDATE = (401, "in", "in", "in", 403)
 
+LINKS_WITHOUT_TOKEN = (400, 400, 400, 400, 400)
+PAGES_OF_MAILS = (
+    "/verify-email",
+    "/disown-account",
+    "/reset-password",
+    "/confirm-email-change",
+    "/undo-email-change",
+    "/accept-invitation",
+)
+
 TABLE: dict[str, tuple[str | int, ...]] = {
     "POST /api/auth/register": EVERYBODY,
     "POST /api/auth/login": EVERYBODY,
@@ -95,6 +105,17 @@ TABLE: dict[str, tuple[str | int, ...]] = {
     "GET /dev/mail/messages": EVERYBODY,
     "GET /dev/mail/{number}": EVERYBODY,
     "GET /dev/mail/{number}/html": EVERYBODY,
+    "POST /api/auth/email/verify": EVERYBODY,
+    "POST /api/auth/email/verify/resend": EVERYBODY,
+    "POST /api/auth/password/forgot": EVERYBODY,
+    "POST /api/auth/password/reset": EVERYBODY,
+    "GET /forgot-password": EVERYBODY,
+    "POST /forgot-password": EVERYBODY,
+    "GET /pages/pages.css": EVERYBODY,
+    "GET /.well-known/change-password": EVERYBODY,
+    # The token in the mail is the credential: without one the link does not work.
+    **dict.fromkeys((f"GET {page}" for page in PAGES_OF_MAILS), LINKS_WITHOUT_TOKEN),
+    **dict.fromkeys((f"POST {page}" for page in PAGES_OF_MAILS), EVERYBODY),
     "GET /docs": EVERYBODY,
     "GET /redoc": EVERYBODY,
     "GET /docs/assets/{name}": EVERYBODY,

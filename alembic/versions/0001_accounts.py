@@ -128,8 +128,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index("ix_users_created_at_id", ["created_at", "id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_users_disabled_at"), ["disabled_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_users_deleted_at"), ["deleted_at"], unique=False)
+        for column in ("disabled_at", "deleted_at"):
+            present = sa.text(f"{column} IS NOT NULL")
+            batch_op.create_index(
+                f"ix_users_{column}",
+                [column],
+                unique=False,
+                sqlite_where=present,
+                postgresql_where=present,
+            )
         batch_op.create_index(batch_op.f("ix_users_full_name_key"), ["full_name_key"], unique=False)
 
     op.create_table(

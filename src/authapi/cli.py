@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from authapi import __version__
-from authapi.commands import audit, clients, database, doctor, keys, openapi, secret, server, users
+from authapi.commands import audit, clients, database, doctor, keys, mail, openapi, secret, server, users
 from authapi.commands.failures import CommandGroup
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
 app.add_typer(keys.app, name="keys")
+app.add_typer(mail.app, name="mail")
 app.add_typer(secret.app, name="secret")
 app.add_typer(audit.app, name="audit")
 app.command()(doctor.doctor)

@@ -15,6 +15,8 @@ class PasswordPolicy(StrEnum):
 
 class RegistrationMode(StrEnum):
     OPEN = "open"
+    # Nothing tells whether an address has an account, and nobody logs in before his is verified.
+    VERIFY_FIRST = "verify_first"
     CLOSED = "closed"
 
 
@@ -34,9 +36,8 @@ class TokenDelivery(StrEnum):
 class OneTimeTokenPurpose(StrEnum):
     """What a one-time token is good for; it opens no other door."""
 
+    # Decides once about a new account: confirmed, or removed because "this was not me".
     VERIFY_EMAIL = "verify_email"
-    # "This was not me" on the verification page: removes the unverified account.
-    DISOWN_ACCOUNT = "disown_account"
     RESET_PASSWORD = "reset_password"
     CHANGE_EMAIL = "change_email"
     UNDO_EMAIL_CHANGE = "undo_email_change"
@@ -89,6 +90,7 @@ class BuiltInRole(StrEnum):
 class UserStatus(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
+    DELETED = "deleted"
 
 
 class Locale(StrEnum):
@@ -154,6 +156,8 @@ class RevocationReason(StrEnum):
     TOKEN_REVOKED = "token_revoked"
     # The client to which the session belonged was revoked itself.
     CLIENT_REVOKED = "client_revoked"
+    EMAIL_CHANGE_UNDONE = "email_change_undone"
+    RESET_FORCED = "reset_forced"
 
 
 class Outcome(StrEnum):
@@ -165,6 +169,14 @@ class AuditAction(StrEnum):
     """What an audit event records, named `object.verb` in the past tense."""
 
     USER_REGISTERED = "user.registered"
+    # Somebody tried to register an address that has an account.
+    USER_REGISTERED_AGAIN = "user.registered_again"
+    # "This was not me": the owner of the address removed the unverified account.
+    USER_DISOWNED = "user.disowned"
+    USER_EMAIL_VERIFICATION_REQUESTED = "user.email.verification_requested"
+    USER_EMAIL_VERIFIED = "user.email.verified"
+    USER_PASSWORD_RESET_REQUESTED = "user.password.reset_requested"
+    USER_PASSWORD_RESET = "user.password.reset"
     USER_LOGIN_SUCCEEDED = "user.login.succeeded"
     USER_LOGIN_FAILED = "user.login.failed"
     SECOND_FACTOR_FAILED = "user.second_factor.failed"
@@ -185,6 +197,19 @@ class AuditAction(StrEnum):
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
     USER_ROLES_CHANGED = "user.roles.changed"
+    USER_PASSWORD_CHANGED = "user.password.changed"
+    USER_PASSWORD_CHANGE_REFUSED = "user.password.change_refused"
+    USER_EMAIL_CHANGE_REQUESTED = "user.email.change_requested"
+    USER_EMAIL_CHANGE_REFUSED = "user.email.change_refused"
+    USER_EMAIL_CHANGED = "user.email.changed"
+    USER_EMAIL_CHANGE_UNDONE = "user.email.change_undone"
+    USER_INVITED = "user.invited"
+    USER_DATA_EXPORTED = "user.data.exported"
+    USER_ERASED = "user.erased"
+    USER_UNLOCKED = "user.unlocked"
+    USER_LOGGED_OUT_BY_ADMIN = "user.logged_out_by_admin"
+    USER_RESET_FORCED = "user.password.reset_forced"
+    USER_EMAIL_MARKED_VERIFIED = "user.email.marked_verified"
     USER_PASSWORD_REHASHED = "user.password.rehashed"
     ROLE_CREATED = "role.created"
     ROLE_UPDATED = "role.updated"

@@ -8,8 +8,8 @@
     │                               InvalidCode, MfaRequired, InvalidMfaToken,
     │                               ReauthenticationRequired, SecondFactorRequired
     ├── Forbidden 403 ............. PermissionDenied, InsufficientScope, AccountDisabled,
-    │                               RegistrationClosed, CrossSiteRequest, AddressNotAllowed,
-    │                               CannotGrant, CannotManageUser
+    │                               RegistrationClosed, EmailNotVerified, CrossSiteRequest,
+    │                               AddressNotAllowed, CannotGrant, CannotManageUser
     ├── NotFound 404 .............. UserNotFound, RoleNotFound, PermissionNotFound,
     │                               SessionNotFound, FactorNotFound, ClientNotFound
     ├── MethodNotAllowed 405
@@ -254,6 +254,15 @@ class AccountDisabled(Forbidden):
 
     code = "account_disabled"
     message = "This account is disabled. Ask an administrator."
+    keeps_writes = True
+    oauth2_error = "invalid_grant"
+
+
+class EmailNotVerified(Forbidden):
+    """Told only to somebody who has just shown the right password."""
+
+    code = "email_not_verified"
+    message = "Confirm your e-mail address first, with the link that was mailed to it. You can ask for another."
     keeps_writes = True
     oauth2_error = "invalid_grant"
 

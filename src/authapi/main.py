@@ -11,14 +11,18 @@ from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
 from authapi.api import (
+    account,
     admin,
     auth,
     dev_mailbox,
     docs,
+    email,
     gateway,
     gateway_document,
     health,
     mfa,
+    pages,
+    passwords,
     profile,
     public,
     revocations,
@@ -41,6 +45,7 @@ from authapi.rate_limit import RateLimitOptions, RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
 from authapi.services.audit_chain import sealing_task
+from authapi.services.housekeeping import housekeeping_task
 from authapi.services.key_keeper import KeyKeeper
 from authapi.services.mail_delivery import MailDelivery
 from authapi.services.revocation_follower import RevocationFollower
@@ -57,6 +62,7 @@ EXPOSED_HEADERS = [
 TAGS = [
     {"name": "auth", "description": "Make an account, log in, see who you are."},
     {"name": "sessions", "description": "Stay logged in, log out, see your devices."},
+    {"name": "account", "description": "Change what protects and names the account."},
     {"name": "second factors", "description": "Authenticator app and recovery codes."},
     {"name": "tokens", "description": "The standard OAuth2 surface."},
     {"name": "gateway", "description": "For reverse proxies and services in front of which authapi stands."},
@@ -94,7 +100,22 @@ def create_app(settings: Settings) -> FastAPI:
     )
     install_error_handlers(app)
     gateway.mount_gateway(app)
-    for module in (auth, sessions, mfa, tokens, revocations, well_known, profile, public, admin, health):
+    for module in (
+        auth,
+        sessions,
+        account,
+        email,
+        passwords,
+        mfa,
+        tokens,
+        revocations,
+        well_known,
+        profile,
+        public,
+        admin,
+        health,
+        pages,
+    ):
         app.include_router(module.router)
     gateway_document.describe_gateway(app)
     mailbox = None if settings.is_production else Mailbox()
@@ -121,6 +142,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     follower = RevocationFollower(runtime)
     keeper = KeyKeeper(runtime)
     sealing = sealing_task(runtime)
+    housekeeping = housekeeping_task(runtime)
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
@@ -128,9 +150,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await follower.start()
         await app.state.mail_delivery.start()
         sealing.start()
+        housekeeping.start()
         await runtime.hasher.warm()
         yield
     finally:
+        await housekeeping.stop()
         await sealing.stop()
         await app.state.mail_delivery.stop()
         await keeper.stop()

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from email.utils import parseaddr
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from authapi.settings import Settings
@@ -28,6 +30,7 @@ def production_problems(settings: Settings, *, workers: int) -> list[str]:
         *_secret_problems(settings),
         *_address_problems(settings),
         *_limit_problems(settings, workers=workers),
+        *_mail_problems(settings),
     ]
     if workers > 1 and settings.database_url.startswith("sqlite"):
         problems.append(
@@ -91,3 +94,27 @@ def _limit_problems(settings: Settings, *, workers: int) -> list[str]:
             "as much; use redis://… or --workers 1"
         ]
     return []
+
+
+def _mail_problems(settings: Settings) -> list[str]:
+    problems = []
+    parts = urlsplit(settings.mail.url)
+    if parts.scheme in {"console", "file"}:
+        problems.append(
+            f"AUTHAPI_MAIL__URL: {parts.scheme}:// reaches nobody; use smtps:// or smtp+starttls://"
+        )
+    elif parts.scheme == "smtp" and not _is_loopback(parts.hostname or ""):
+        problems.append(
+            "AUTHAPI_MAIL__URL: smtp:// sends links and the password in the clear; use smtps:// or "
+            "smtp+starttls://"
+        )
+    if parseaddr(settings.mail.sender)[1].rpartition("@")[2] == "localhost":
+        problems.append("AUTHAPI_MAIL__FROM: nobody accepts mail from localhost; set an address of yours")
+    return problems
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

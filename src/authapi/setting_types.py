@@ -2,13 +2,15 @@
 
 import re
 from datetime import timedelta
+from email.utils import parseaddr
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic.networks import IPvAnyNetwork
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SENDER = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -52,6 +54,14 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    # Printable ASCII without quotes and spaces: it stands in the HTML of pages as it is.
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not re.fullmatch(r"[!#-;=?-~]+", value):
+        raise ValueError("must be an absolute address such as https://app.example.com/login")
+    return value
+
+
 def _async_driver(value: str) -> str:
     """Name the asynchronous driver, whatever spelling hosting platforms hand out."""
     for spelling in ("postgres://", "postgresql://"):
@@ -71,6 +81,25 @@ def _mail_url(value: str) -> str:
         parts.hostname is None and needs_host
     ):
         raise ValueError("must be console://, file:///dir, smtp://, smtp+starttls:// or smtps://host")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+        raise ValueError("must name a directory by its whole path: file:///var/mail")
+    if needs_host and (parts.path.strip("/") or parts.query or not _is_port(parts)):
+        raise ValueError("must end after the host or port; percent-encode / ? # @ in the password")
+    return value
+
+
+def _is_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def _mail_sender(value: str) -> str:
+    """Require `name@domain` or `Name <name@domain>`, on one line, with an address in ASCII."""
+    address = parseaddr(value)[1]
+    if not _SENDER.fullmatch(address) or not value.isprintable():
+        raise ValueError("must look like no-reply@example.com or Name <no-reply@example.com>")
     return value
 
 
@@ -82,7 +111,9 @@ def _thirty_two_bytes(value: SecretStr) -> SecretStr:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 Origin = Annotated[str, AfterValidator(_origin)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 DatabaseUrl = Annotated[str, AfterValidator(_async_driver)]
 MailUrl = Annotated[str, AfterValidator(_mail_url)]
+MailSender = Annotated[str, AfterValidator(_mail_sender)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_thirty_two_bytes)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(split_list)]

@@ -25,7 +25,17 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from authapi.enums import Environment, PasswordPolicy, RegistrationMode, SigningAlgorithm
-from authapi.setting_types import DatabaseUrl, Duration, MailUrl, Networks, Origin, StrongSecret, split_list
+from authapi.setting_types import (
+    DatabaseUrl,
+    Duration,
+    MailSender,
+    MailUrl,
+    Networks,
+    Origin,
+    StrongSecret,
+    WebAddress,
+    split_list,
+)
 
 PREFIX = "AUTHAPI_"
 # Read by the test session, or injected by Kubernetes when a Service is called "authapi".
@@ -125,7 +135,7 @@ class MailSettings(_Group):
     url: MailUrl = Field(
         "console://", description="console://, file:///dir, smtp://, smtp+starttls:// or smtps://user:pw@host"
     )
-    sender: str = Field(
+    sender: MailSender = Field(
         "authapi <no-reply@localhost>",
         alias="from",
         min_length=3,
@@ -144,8 +154,29 @@ class OneTimeTokenSettings(_Group):
     invitation_lifetime: Duration = Field(timedelta(days=7), description="link to accept an invitation")
 
 
+class AccountSettings(_Group):
+    deletion_grace: Duration = Field(
+        timedelta(days=30), description="how long a deleted account can be brought back before it is erased"
+    )
+
+
+class AuditSettings(_Group):
+    retention: Duration = Field(timedelta(days=400), description="how long security events are kept")
+
+
 class RegistrationSettings(_Group):
-    mode: RegistrationMode = Field(RegistrationMode.OPEN, description="open or closed")
+    mode: RegistrationMode = Field(
+        RegistrationMode.OPEN, description="open, verify_first (tells nobody which addresses are taken) or closed"
+    )
+    unverified_login: bool = Field(
+        True, description="log in before the e-mail is verified; never with verify_first"
+    )
+
+
+class PagesSettings(_Group):
+    return_url: WebAddress | None = Field(
+        None, description="your app, linked from the pages that authapi's mails lead to"
+    )
 
 
 class AdminSettings(_Group):
@@ -212,6 +243,9 @@ class Settings(BaseSettings):
     registration: RegistrationSettings = RegistrationSettings()
     mail: MailSettings = MailSettings()
     one_time_token: OneTimeTokenSettings = OneTimeTokenSettings()
+    account: AccountSettings = AccountSettings()
+    pages: PagesSettings = PagesSettings()
+    audit: AuditSettings = AuditSettings()
     email: EmailSettings = EmailSettings()
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
@@ -251,6 +285,11 @@ class Settings(BaseSettings):
     @property
     def is_https(self) -> bool:
         return self.base_url.startswith("https://")
+
+    @property
+    def allows_unverified_login(self) -> bool:
+        registration = self.registration
+        return registration.unverified_login and registration.mode is not RegistrationMode.VERIFY_FIRST
 
     @property
     def docs_enabled(self) -> bool:

@@ -117,19 +117,20 @@ class TokenAuthority:
     ) -> IssuedAccessToken:
         """Sign a token for a user's session; `roles` has the strongest one first.
 
-        `issued_at` is what the session has on record: who voids the user's tokens goes by it. `not_before` is
-        the instant up to which they are void. A token that is issued within the same second says the next
-        one: whole seconds could not tell it from those that are void.
+        `issued_at` is what the session has on record, a moment ago: who voids the user's tokens goes by it.
+        `not_before` is the instant up to which they are void. A token that is issued within the same second
+        says the next one: whole seconds could not tell it from those that are void.
         """
         iat = _first_valid_second(issued_at, not_before)
         expires_in = int(self.lifetime.total_seconds())
+        expires_at = max(iat, int(clock.utc_now().timestamp())) + expires_in
         claims = AccessTokenClaims(
             iss=self.issuer,
             aud=self.audience,
             sub=str(user_id),
             client_id=client_id,
             iat=iat,
-            exp=iat + expires_in,
+            exp=expires_at,
             jti=secrets.token_urlsafe(16),
             scope=scope,
             sid=str(user_session_id),

@@ -18,6 +18,7 @@ from sqlalchemy import event, update
 from authapi import clock
 from authapi.models import User
 from authapi.runtime import Runtime
+from tests.api.test_mfa import enroll
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Account, Accounts
 from tests.support.signed_tokens import bearer, clients_token, users_token
@@ -81,6 +82,15 @@ class TestLogin:
             await db.execute(update(User).where(User.id == account.id).values(disabled_at=clock.utc_now()))
         response = await log_in_basic(client, account)
         assert (response.status_code, response.text) == (401, "Invalid credentials")
+
+    async def test_a_second_factor_cannot_be_left_out(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = (await enroll(client, await accounts.register())).account
+        response = await log_in_basic(client, account)
+        assert response.status_code == 401
+        assert response.text.startswith("A second factor is enrolled.")
+        assert response.headers["www-authenticate"].startswith("Basic ")
 
     async def test_passwords_are_utf_8_and_may_hold_colons(self, client: httpx.AsyncClient) -> None:
         password = "Grüße: an alle 7 🗝"

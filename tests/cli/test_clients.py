@@ -81,12 +81,14 @@ async def test_a_running_service_follows_within_a_second(
         "AUTHAPI_SECRET_KEY": "for tests only, and long enough for them",
         "AUTHAPI_DATA_DIR": str(settings.data_dir),
     }
-    created = run_command(tmp_path, "clients", "create", "orders", **variables)
+    created = await asyncio.to_thread(run_command, tmp_path, "clients", "create", "orders", **variables)
     assert created.returncode == 0, created.stderr
     service = Client(*re.findall(r"^client_(?:id|secret)=(\S+)$", created.stdout, re.MULTILINE))
     headers = {"Authorization": f"Bearer {(await own_token(client, service))['access_token']}"}
     assert (await client.post("/validate", headers=headers)).status_code == 200
-    revoked = run_command(tmp_path, "clients", "revoke", service.client_id, **variables)
+    revoked = await asyncio.to_thread(
+        run_command, tmp_path, "clients", "revoke", service.client_id, **variables
+    )
     assert revoked.returncode == 0, revoked.stderr
     await asyncio.sleep(1)
     assert (await client.post("/validate", headers=headers)).status_code == 403

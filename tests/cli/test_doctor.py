@@ -15,6 +15,8 @@ SAFE = {
     "AUTHAPI_ENVIRONMENT": "production",
     "AUTHAPI_SECRET_KEY": "Vq0k5mYtT1zR8sN3bE7wXc2LpJ9hUgAf",
     "AUTHAPI_PUBLIC_URL": "https://auth.example.org",
+    "AUTHAPI_MAIL__URL": "smtps://mail.example.org",
+    "AUTHAPI_MAIL__FROM": "no-reply@example.org",
     "AUTHAPI_PASSWORD__BCRYPT_ROUNDS": "10",
 }
 

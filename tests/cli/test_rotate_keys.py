@@ -1,7 +1,11 @@
 """`authapi keys rotate` and `authapi secret rotate`."""
 
+from datetime import timedelta
 from pathlib import Path
 
+import time_machine
+
+from authapi import clock
 from tests.cli.conftest import Command
 
 OLD = "the first secret key of an installation"
@@ -22,6 +26,12 @@ class TestKeysRotate:
         refused = command("keys", "rotate")
         assert refused.exit_code == 1
         assert refused.stderr.startswith(f"error: the key {second} is published already and signs from ")
+
+    def test_the_next_one_takes_over(self, command: Command, migrated: Path) -> None:
+        first, second = (command("keys", "rotate").stdout.strip() for _ in range(2))
+        for minutes, state in ((11, "retired"), (76, "expired")):
+            with time_machine.travel(clock.utc_now() + timedelta(minutes=minutes)):
+                assert states(command) == {second: "current", first: state}
 
     def test_compromised(self, command: Command, migrated: Path) -> None:
         first, second = (command("keys", "rotate").stdout.strip() for _ in range(2))
@@ -46,7 +56,7 @@ class TestSecretRotate:
         for count in (1, 0):
             result = command("secret", "rotate", **both)
             assert result.exit_code == 0
-            assert result.stdout == f"signing keys: {count} of 1 sealed again\n"
+            assert f"signing keys: {count} of 1 sealed again" in result.stdout.splitlines()
             assert "after 14 days no living session has one" in result.stderr
         assert "after" not in command("secret", "rotate", AUTHAPI_SECRET_KEY=NEW).stderr
 

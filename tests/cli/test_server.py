@@ -22,6 +22,8 @@ PRODUCTION = {
     "AUTHAPI_ENVIRONMENT": "production",
     "AUTHAPI_SECRET_KEY": "Vq0k5mYtT1zR8sN3bE7wXc2LpJ9hUgAf",
     "AUTHAPI_PUBLIC_URL": "https://auth.example.org",
+    "AUTHAPI_MAIL__URL": "smtps://mail.example.org",
+    "AUTHAPI_MAIL__FROM": "no-reply@example.org",
     "AUTHAPI_PASSWORD__BCRYPT_ROUNDS": "10",
 }
 
@@ -106,6 +108,8 @@ class TestProduction:
             "AUTHAPI_SECRET_KEY",
             "AUTHAPI_PUBLIC_URL",
             "AUTHAPI_RATE_LIMIT__STORAGE_URL",
+            "AUTHAPI_MAIL__URL",
+            "AUTHAPI_MAIL__FROM",
             "AUTHAPI_DATABASE__URL",
             "AUTHAPI_PASSWORD__BCRYPT_ROUNDS",
         ]

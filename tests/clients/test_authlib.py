@@ -7,10 +7,14 @@ from typing import Any
 import authlib.deprecate
 import pytest
 from authlib.integrations.base_client import OAuthError
+from fastapi import FastAPI
 
+from authapi.main import create_app
 from authapi.runtime import Runtime
+from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD, Accounts
 from tests.support.clients import Client, register_client
+from tests.support.serving import serve_beside
 
 with warnings.catch_warnings():
     # It wants httpx2, which nothing here has; its own filter comes with the module imported above.
@@ -20,6 +24,14 @@ with warnings.catch_warnings():
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 METHODS = ["client_secret_basic", "client_secret_post"]
+
+
+@pytest.fixture
+async def server_url(app: FastAPI, database_url: str) -> AsyncIterator[str]:
+    """The service on a port, on the tables that `app` has emptied."""
+    settings = make_settings(database_url=database_url, data_dir=app.state.runtime.settings.data_dir)
+    async with serve_beside(create_app(settings)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.clients.conftest import ServeAuthapi, ServedAuthapi
 from tests.support.processes import ServerProcess
+from tests.support.served_authapi import ServedAuthapi, served_authapi
 from tests.support.serving import serve
 from tests.support.signed_tokens import bearer, clients_token, users_token
 
@@ -57,8 +57,8 @@ def _listens(_pid: int, port: int) -> bool:
 
 
 @pytest.fixture
-async def authapi(serve_authapi: ServeAuthapi) -> AsyncIterator[ServedAuthapi]:
-    async with serve_authapi() as authapi:
+async def authapi(tmp_path: Path) -> AsyncIterator[ServedAuthapi]:
+    async with served_authapi(tmp_path) as authapi:
         yield authapi
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import ServeAuthapi
+from tests.support.served_authapi import served_authapi
 
 HERE = Path(__file__).with_name("node")
 INSTALL_SECONDS = 12
@@ -46,8 +46,8 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestJose:
     @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-    async def test_jwt_verify(self, serve_authapi: ServeAuthapi, node_project: Path, algorithm: str) -> None:
-        async with serve_authapi(access_token={"algorithm": algorithm}) as authapi:
+    async def test_jwt_verify(self, tmp_path: Path, node_project: Path, algorithm: str) -> None:
+        async with served_authapi(tmp_path, access_token={"algorithm": algorithm}) as authapi:
             token = (await authapi.register())["access_token"]
             head, body, signature = token.split(".")
             request = {

@@ -1,9 +1,11 @@
 """requests-oauthlib and oauthlib against a real server, with the checks that oauthlib itself makes."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 import requests
+from fastapi import FastAPI
 from oauthlib.oauth2 import (
     BackendApplicationClient,
     InvalidClientError,
@@ -14,9 +16,20 @@ from oauthlib.oauth2 import (
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
+from authapi.main import create_app
 from authapi.runtime import Runtime
+from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.clients import Client, register_client
+from tests.support.serving import serve_beside
+
+
+@pytest.fixture
+async def server_url(app: FastAPI, database_url: str) -> AsyncIterator[str]:
+    """The service on a port, on the tables that `app` has emptied."""
+    settings = make_settings(database_url=database_url, data_dir=app.state.runtime.settings.data_dir)
+    async with serve_beside(create_app(settings)) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

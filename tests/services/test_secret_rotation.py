@@ -90,8 +90,8 @@ class TestResealEverything:
         await Host(make_runtime(secret_key=OLD)).reload()
         both = make_runtime(secret_key=NEW, secret_key_previous=[OLD])
         events = await count_events(both)
-        assert await reseal(both) == [Resealed("signing keys", changed=1, total=1)]
-        assert await reseal(both) == [Resealed("signing keys", changed=0, total=1)]
+        assert Resealed("signing keys", changed=1, total=1) in await reseal(both)
+        assert Resealed("signing keys", changed=0, total=1) in await reseal(both)
         assert await count_events(both) == events + 1
 
     async def test_all_or_nothing(self, make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:

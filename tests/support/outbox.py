@@ -70,7 +70,9 @@ class Outbox:
         async with self.runtime.database.unit_of_work() as db:
             await db.execute(update(MailMessage).values(**values))
 
-    async def wait_for(self, state: MailState, *, last_error: bool = False, seconds: float = 10) -> MailMessage:
+    async def wait_for(
+        self, state: MailState, *, last_error: bool = False, seconds: float = 10
+    ) -> MailMessage:
         """The first mail in this state (and with an error), as soon as there is one."""
         async with asyncio.timeout(seconds):
             while True:

@@ -1,9 +1,10 @@
 """An ASGI app on a real port, for clients that need one: browsers, and whatever is not httpx."""
 
+import asyncio
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -28,3 +29,17 @@ def serve(app: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(STOP_SECONDS)
+
+
+@asynccontextmanager
+async def serve_beside(app: Any) -> AsyncIterator[str]:
+    """As `serve`, for a test with an application of its own on the same database.
+
+    That one is not held up meanwhile: in the middle of a transaction it would lock this one out of SQLite.
+    """
+    server = serve(app)
+    url = await asyncio.to_thread(server.__enter__)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)

@@ -1,13 +1,14 @@
 """A real SMTP server that can be slow, refuse, hang up, or ask for TLS and a login."""
 
 import asyncio
+import logging
 import ssl
 import subprocess
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email import message_from_bytes
+from email import message_from_string
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
@@ -16,6 +17,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+# Its lines hold whole mails, which tests look for in the log of authapi.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+
 USER, PASSWORD = "mailer", "p@ss:word/?"
 
 
@@ -23,8 +27,8 @@ USER, PASSWORD = "mailer", "p@ss:word/?"
 class SmtpServer:
     """A server on a loopback port and what it has taken; change `mode` at any time.
 
-    Modes: `ok`, `slow` (each mail takes `delay` seconds), `4xx` and `5xx` (the recipient is refused), `data 5xx`
-    (the content is), `busy` (it hangs up with 421), `hang` (it never answers).
+    Modes: `ok`, `slow` (each mail takes `delay` seconds), `4xx`, `5xx` and `530` (the recipient is refused),
+    `data 5xx` (the content is), `busy` (it is, with 421), `hang` (nothing is answered any more).
     """
 
     port: int = 0
@@ -33,6 +37,7 @@ class SmtpServer:
     accepted: list[Envelope] = field(default_factory=list)
     connections: int = 0
     attempts: int = 0
+    logins: list[bool] = field(default_factory=list)
     options: dict[str, object] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     _server: asyncio.Server | None = None
@@ -67,7 +72,7 @@ class SmtpServer:
     async def wait_for(self, count: int, *, seconds: float = 10) -> list[EmailMessage]:
         """The mails, once there are so many."""
         async with asyncio.timeout(seconds):
-            while len(self.accepted) < count:
+            while len(self.accepted) < count:  # noqa: ASYNC110 - the tests' loop is the server's
                 await asyncio.sleep(0.01)
         return self.messages
 
@@ -82,6 +87,8 @@ class SmtpServer:
                 return "450 4.2.0 Try again later"
             case "5xx":
                 return f"550 5.1.1 No such mailbox {address}"
+            case "530":
+                return "530 5.7.0 Authentication required"
             case "busy":
                 return "421 4.3.2 Too busy"
             case "hang":
@@ -100,7 +107,8 @@ class SmtpServer:
 
     def _make_protocol(self) -> SMTP:
         self.connections += 1
-        protocol = _Protocol(self, hostname="mail.example.org", loop=asyncio.get_running_loop(), enable_SMTPUTF8=True, **self.options)
+        options = {"hostname": "mail.example.org", "enable_SMTPUTF8": True, **self.options}
+        protocol = _Protocol(self, loop=asyncio.get_running_loop(), **options)
         self._open.add(protocol)
         return protocol
 
@@ -119,7 +127,7 @@ def parse(envelope: Envelope) -> EmailMessage:
     """A mail as a mail program reads it."""
     content = envelope.content
     assert isinstance(content, bytes)
-    return message_from_bytes(content, EmailMessage, policy=SMTPUTF8)
+    return message_from_string(content.decode(), EmailMessage, policy=SMTPUTF8)
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
@@ -144,9 +152,12 @@ async def smtp_server(**options: object) -> AsyncIterator[SmtpServer]:
         await server.stop()
 
 
-def check_login(_server: SMTP, _session: Session, _envelope: Envelope, _method: str, data: object) -> AuthResult:
+def check_login(
+    server: SMTP, _session: Session, _envelope: Envelope, _method: str, data: object
+) -> AuthResult:
     """An authenticator that knows one user."""
     is_right = data == LoginPassword(USER.encode(), PASSWORD.encode())
+    server.event_handler.logins.append(is_right)
     return AuthResult(success=is_right, handled=False)
 
 

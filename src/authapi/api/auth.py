@@ -8,6 +8,7 @@ from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
 from authapi.api.route import ApiRoute
 from authapi.api.token_cookies import BodyTokens
 from authapi.enums import Factor, TokenDelivery
+from authapi.languages import negotiate_locale
 from authapi.rate_limit import limits
 from authapi.schemas.auth import (
     LoginRequest,
@@ -38,13 +39,17 @@ router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
         errors.WeakPassword,
         errors.TooManyRequests,
         errors.HashingBusy,
-    ),
+    )
+    | {202: {"description": "A mail with a link is on its way: the address has to be confirmed first."}},
 )
 @limits.auth
 async def register(
-    request: Request, body: RegisterRequest, db: DbSession, runtime: RuntimeDep
-) -> ApiResponse[SessionResponse]:
+    request: Request, response: Response, body: RegisterRequest, db: DbSession, runtime: RuntimeDep
+) -> ApiResponse[SessionResponse | None]:
     """Make an account with the role `user` and log it in.
+
+    Where addresses must be confirmed first the answer is 202 without data; in the mode `verify_first` it is
+    the same for addresses that have an account, whose owners get another mail.
 
     Passwords that are too short, too common or made of the e-mail or the name are refused, and each reason
     is named. Spellings of one address (`User@Example.com`, `user@example.com`) are one account.
@@ -56,7 +61,11 @@ async def register(
         password=body.password.get_secret_value(),
         full_name=body.full_name,
         phone=body.phone,
+        locale=negotiate_locale(request.headers.get("Accept-Language")),
     )
+    if tokens is None:
+        response.status_code = 202
+        return ApiResponse(message="Look into your mailbox, and confirm your address to go on.", data=None)
     return ApiResponse(
         message="Welcome. You are registered and logged in.",
         data=session_response(tokens, BodyTokens(tokens.refresh_token, tokens.device_token)),
@@ -70,6 +79,7 @@ async def register(
         errors.MalformedRequest,
         errors.InvalidCredentials,
         errors.AccountDisabled,
+        errors.EmailNotVerified,
         errors.ValidationFailed,
         errors.TooManyAttempts,
         errors.TooManyRequests,

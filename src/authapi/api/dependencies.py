@@ -29,6 +29,9 @@ def get_runtime(request: Request) -> Runtime:
     return runtime
 
 
+# Changing what protects an account, and acting on others, needs a login of the last quarter of an hour.
+STEP_UP_AGE = timedelta(minutes=15)
+
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
@@ -82,10 +85,14 @@ Guard = Callable[..., Coroutine[Any, Any, Principal]]
 
 
 def require_role(*names: str) -> Guard:
-    """A dependency that lets in users who have one of these roles now, whatever their token says."""
+    """A dependency that lets in users who have one of these roles now, whatever their token says.
+
+    What a role allows by itself is for administrators: it needs a recent login as well.
+    """
 
     async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
         await authorization.require_role(db, principal, *names)
+        await authorization.require_fresh(db, principal, max_age=STEP_UP_AGE)
         return principal
 
     return guard
@@ -101,11 +108,11 @@ def require_permission(permission: str) -> Guard:
     return guard
 
 
-def require_fresh(*, minutes: int) -> Guard:
+def require_fresh(max_age: timedelta) -> Guard:
     """A dependency that asks for a recent login, and for the second factor of those who have one."""
 
     async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
-        await authorization.require_fresh(db, principal, max_age=timedelta(minutes=minutes))
+        await authorization.require_fresh(db, principal, max_age=max_age)
         return principal
 
     return guard
@@ -124,6 +131,5 @@ def require_factor(factor: Factor) -> Guard:
 
 # How a token's `amr` names a factor (RFC 8176).
 AMR_OF_FACTOR = {Factor.TOTP: "otp", Factor.RECOVERY_CODE: "mfa"}
-# Changing what protects an account, and acting on others, needs a login of the last quarter of an hour.
-FreshPrincipal = Annotated[Principal, Depends(require_fresh(minutes=15))]
+FreshPrincipal = Annotated[Principal, Depends(require_fresh(STEP_UP_AGE))]
 RequireAdmin = Annotated[Principal, Depends(require_role(BuiltInRole.ADMIN))]

@@ -38,20 +38,20 @@ PAGE_CSP = f"{_NOTHING}; style-src 'sha256-{_STYLE_HASH}'"
 MAIL_CSP = f"{_NOTHING}; style-src 'unsafe-inline'; sandbox"
 
 
-def only_from_here(request: Request) -> None:
+async def only_from_here(request: Request) -> None:
     """Let in callers on this machine that call it by one of its own names; others see nothing: `NotFound`."""
     client = request.client.host if request.client else ""
     forwarded = [hop for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
     if (
         not all(map(_is_loopback, [client, *forwarded]))
         # A proxy that tells in other ways for whom it asks is not one that we know to read.
-        or not request.headers.keys().isdisjoint({"forwarded", "x-real-ip"})
+        or any(name in request.headers for name in ("forwarded", "x-real-ip"))
         or not _is_local_name(request.url.hostname or "")
     ):
         raise errors.NotFound
 
 
-def get_mailbox(request: Request) -> Mailbox:
+async def get_mailbox(request: Request) -> Mailbox:
     """The mailbox of this process."""
     mailbox: Mailbox = request.app.state.mailbox
     return mailbox
@@ -84,7 +84,9 @@ async def mailbox_messages(
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)] = 0,
 ) -> ApiResponse[list[SentMailResponse]]:
     """Mails to an address with a higher number than `after`; waits up to `wait` seconds for the first one."""
-    mails = await mailbox.wait(to=to, after=after, seconds=wait) if wait else mailbox.find_all(to=to, after=after)
+    mails = (
+        await mailbox.wait(to=to, after=after, seconds=wait) if wait else mailbox.find_all(to=to, after=after)
+    )
     return ApiResponse(
         message="These mails were sent.", data=[SentMailResponse.model_validate(mail) for mail in mails]
     )
@@ -101,9 +103,7 @@ async def mailbox_message_page(request: Request, mailbox: MailboxDep, number: in
 @limits.service
 async def mailbox_html_part(request: Request, mailbox: MailboxDep, number: int) -> HTMLResponse:
     """Show the HTML part of a mail as it is."""
-    return HTMLResponse(
-        _get_mail(mailbox, number).html, headers={"Content-Security-Policy": MAIL_CSP}
-    )
+    return HTMLResponse(_get_mail(mailbox, number).html, headers={"Content-Security-Policy": MAIL_CSP})
 
 
 def mount_dev_mailbox(app: FastAPI, mailbox: Mailbox) -> None:
@@ -127,7 +127,10 @@ def _page(**values: object) -> HTMLResponse:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("authapi", "mail/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("authapi", "mail/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

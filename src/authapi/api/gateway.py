@@ -65,9 +65,10 @@ router = APIRouter(tags=["gateway"], route_class=BasicRoute)
     responses={
         200: {"content": {"text/plain": {"example": "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6…"}}},
         401: {
-            "description": f"`{MISSING_CREDENTIALS}` or `{INVALID_CREDENTIALS}`",
+            "description": f"`{MISSING_CREDENTIALS}`, `{INVALID_CREDENTIALS}`, or a second factor is needed",
             "content": {"text/plain": {}},
         },
+        403: {"description": "The e-mail address is still to be confirmed.", "content": {"text/plain": {}}},
         429: {"description": "Too many requests; see `Retry-After`.", "content": {"text/plain": {}}},
         503: {"description": "Too busy, or no database; see `Retry-After`.", "content": {"text/plain": {}}},
     },
@@ -77,7 +78,8 @@ router = APIRouter(tags=["gateway"], route_class=BasicRoute)
 async def basic_login(request: Request, db: DbSession, runtime: RuntimeDep) -> PlainTextResponse:
     """Send e-mail and password as HTTP Basic (RFC 7617, UTF-8); the body of the answer is the token alone.
 
-    An unknown e-mail, a wrong password and a disabled account get the same answer.
+    An unknown e-mail, a wrong password and a disabled account get the same answer. Users with a second factor
+    cannot log in here.
     """
     email, password = _basic_credentials(request)
     tokens = await login_service.log_in(db, runtime, email=email, password=password)
@@ -214,8 +216,10 @@ def _refuse_login(error: errors.AuthApiError) -> Response:
     elif isinstance(error, errors.InvalidCredentials | errors.AccountDisabled):
         response = _text(error, INVALID_CREDENTIALS, status_code=401)
     else:
-        return _text(error, error.message)
-    response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
+        # Too many attempts, too busy, or a second factor, which HTTP Basic cannot carry.
+        response = _text(error, error.message)
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
     return response
 
 

@@ -1,6 +1,6 @@
 """The caller's own profile."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -17,7 +17,7 @@ from authapi.schemas.profile import (
     ReplaceProfileRequest,
     UpdateProfileRequest,
 )
-from authapi.services import account_deletion, audit_export, authorization, profile
+from authapi.services import account_deletion, audit_export, authorization, profile, profile_export
 
 router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
 
@@ -57,6 +57,18 @@ async def list_activity(
         message="This is what happened to your account.",
         data=[ActivityResponse.model_validate(event) for event in page.items],
         page=Page(next_cursor=page.next_cursor, limit=page.limit),
+    )
+
+
+@router.get("/export", summary="Get all your data", responses=error_responses(*READ_ERRORS))
+@limits.user
+async def export_profile(
+    request: Request, db: DbSession, principal: CurrentPrincipal
+) -> ApiResponse[dict[str, Any]]:
+    """Get everything that is stored about you, table by table, without hashes and keys."""
+    return ApiResponse(
+        message="This is everything that is stored about you.",
+        data=await profile_export.export_data(db, principal=principal),
     )
 
 

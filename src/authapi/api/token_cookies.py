@@ -31,9 +31,14 @@ def deliver(response: Response, settings: Settings, tokens: SessionTokens, *, in
     lasts = min(session.expires_at, session.idle_expires_at) - clock.utc_now()
     _set(response, settings, REFRESH, tokens.refresh_token, max_age=max(0, int(lasts.total_seconds())))
     if tokens.device_token is not None:
-        max_age = int(known_devices.LIFETIME.total_seconds())
-        _set(response, settings, DEVICE, tokens.device_token, max_age=max_age)
+        remember_device(response, settings, tokens.device_token)
     return BodyTokens(None, None)
+
+
+def remember_device(response: Response, settings: Settings, device_token: str) -> None:
+    """Have the browser show with its logins that it is a known device."""
+    max_age = int(known_devices.LIFETIME.total_seconds())
+    _set(response, settings, DEVICE, device_token, max_age=max_age)
 
 
 def clear_refresh_token(response: Response, settings: Settings) -> None:

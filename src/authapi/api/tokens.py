@@ -57,6 +57,7 @@ OF_CLIENTS = (
         errors.InvalidScope,
         errors.InvalidCredentials,
         errors.AccountDisabled,
+        errors.EmailNotVerified,
         errors.InvalidRefreshToken,
         errors.RefreshTokenReused,
         errors.InvalidClient,

@@ -1,4 +1,4 @@
-"""The translations of mails, read from the `.po` files of the package: no step has to compile them."""
+"""The translations of mails and pages, read from the package's `.po` files: no step has to compile them."""
 
 from functools import cache
 from importlib.resources import files
@@ -22,19 +22,19 @@ def choose_locale(wanted: str) -> Locale:
 
 
 @cache
-def load_catalogue(locale: Locale) -> Catalog:
-    """What a translator wrote; the source language has no catalogue (`FileNotFoundError`)."""
-    path = files("authapi") / "mail" / "locale" / locale.value / f"{DOMAIN}.po"
+def load_catalogue(locale: Locale, part: str = "mail") -> Catalog:
+    """What a translator wrote for `mail` or `pages`; the source language has none (`FileNotFoundError`)."""
+    path = files("authapi") / part / "locale" / locale.value / f"{DOMAIN}.po"
     with path.open("rb") as file:
         return read_po(file, locale=locale.value, domain=DOMAIN, abort_invalid=True)
 
 
 @cache
-def load_translations(locale: Locale) -> NullTranslations:
+def load_translations(locale: Locale, part: str = "mail") -> NullTranslations:
     """The same for gettext, in memory, once a process."""
     if locale is SOURCE_LOCALE:
         return NullTranslations()
     compiled = BytesIO()
-    write_mo(compiled, load_catalogue(locale))
+    write_mo(compiled, load_catalogue(locale, part))
     compiled.seek(0)
     return Translations(compiled, DOMAIN)

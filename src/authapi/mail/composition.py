@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -21,7 +20,6 @@ def compose(
     *,
     sender: str,
     to: str,
-    domain: str,
     locale: str,
     base_url: str,
     message_id: str,
@@ -30,15 +28,15 @@ def compose(
 ) -> bytes:
     """A whole mail with CRLF line ends, 7-bit clean unless the recipient's address is not ASCII.
 
-    `domain` is the ASCII form of the one in `to`. Headers hold nothing else that a user chose, and the
-    library refuses line breaks in them (ASVS 1.3.11). Raises `KeyError` for an incomplete context and
+    The domain of `to` is in its ASCII form. Headers hold nothing else that a user chose, and the library
+    refuses line breaks in them (ASVS 1.3.11). Raises `KeyError` for an incomplete context and
     `ValueError` for an address that is none.
     """
     name = parseaddr(sender)[0]
     rendered = render(
         kind, locale=locale, service=name or domain_of(sender), base_url=base_url, context=context
     )
-    local = to.rpartition("@")[0]
+    local, _, domain = to.rpartition("@")
     policy = SMTP if local.isascii() else SMTPUTF8
     message = EmailMessage(policy.clone(cte_type="7bit"))
     message["From"] = Address(name, addr_spec=address_of(sender))
@@ -69,13 +67,6 @@ def domain_of(address: str) -> str:
 def address_of(address: str) -> str:
     """An address without its display name."""
     return parseaddr(address)[1]
-
-
-def recipient_of(message: bytes) -> str:
-    """The address that a composed mail goes to."""
-    headers = message_from_bytes(message, EmailMessage, policy=SMTPUTF8)
-    (recipient,) = headers["To"].addresses
-    return str(recipient.addr_spec)
 
 
 def _encoding(text: str) -> str | None:

@@ -42,7 +42,6 @@ class Mailbox:
     def put(self, envelope: Envelope) -> None:
         """Keep a mail and tell those who wait for it."""
         message = envelope.parse()
-        plain, html = message.get_body(("plain",)), message.get_body(("html",))
         self._count += 1
         self._mails.append(
             SentMail(
@@ -50,8 +49,8 @@ class Mailbox:
                 sent_at=clock.utc_now(),
                 recipient=envelope.recipient,
                 subject=str(message["Subject"]),
-                text=plain.get_content() if plain else "",
-                html=html.get_content() if html else "",
+                text=envelope.read_part("plain"),
+                html=envelope.read_part("html"),
                 headers=tuple((name, str(value)) for name, value in message.items()),
             )
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from babel.dates import format_datetime
+from babel.dates import format_date
 from babel.units import format_unit
 from jinja2 import PackageLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -112,9 +112,10 @@ def _environment(locale: Locale) -> SandboxedEnvironment:
 
 def _localise(value: object, locale: Locale) -> object:
     if isinstance(value, datetime):
-        # British English: 24 hours, and no doubt which number is the month.
+        # British English has no doubt about which number is the month.
         region = "en_GB" if locale is Locale.EN else locale.value
-        return format_datetime(value, "long", tzinfo=UTC, locale=region).replace("\u202f", " ")
+        instant = value.astimezone(UTC)
+        return f"{format_date(instant, 'long', locale=region)}, {instant:%H:%M} UTC"
     if isinstance(value, timedelta):
         return _format_duration(value, locale)
     return value

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from email import message_from_bytes
+from email import message_from_string
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
@@ -26,7 +26,13 @@ class Envelope:
 
     def parse(self) -> EmailMessage:
         """The mail in a form that can be read."""
-        return message_from_bytes(self.message, EmailMessage, policy=SMTPUTF8)
+        # From text: of bytes, the library would not decode an address that is not ASCII.
+        return message_from_string(self.message.decode(), EmailMessage, policy=SMTPUTF8)
+
+    def read_part(self, kind: str) -> str:
+        """The `plain` or `html` part, with the line ends of a text file; empty if there is none."""
+        part = self.parse().get_body((kind,))
+        return str(part.get_content()).replace("\r\n", "\n") if part else ""
 
 
 class DeliveryFailed(Exception):
@@ -104,9 +110,10 @@ class ConsoleTransport(Transport, Connection):
     async def send(self, envelope: Envelope) -> None:
         """Write one mail at once, so that log lines do not get into it."""
         message = envelope.parse()
-        body = message.get_body(("plain",))
-        text = body.get_content() if body else ""
+        text = envelope.read_part("plain")
         rule = "-" * 72
         stream = self._stream or sys.stderr
-        stream.write(f"{rule}\nTo: {message['To']}\nSubject: {message['Subject']}\n\n{text.rstrip()}\n{rule}\n")
+        stream.write(
+            f"{rule}\nTo: {message['To']}\nSubject: {message['Subject']}\n\n{text.rstrip()}\n{rule}\n"
+        )
         stream.flush()

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import DateTime, Dialect, Index, MetaData, String, TypeDecorator
+from sqlalchemy import column as named_column
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from authapi import clock
@@ -39,6 +40,15 @@ def byte_ordered_string(length: int) -> String:
     PostgreSQL would otherwise sort by the locale that its database happens to have.
     """
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def index_of_present(table: str, column: str) -> Index:
+    """An index of the few rows that have a value in the column.
+
+    SQLite would take one of all rows for "IS NULL", which is nearly every row, and then sort them all.
+    """
+    present = named_column(column).is_not(None)
+    return Index(f"ix_{table}_{column}", column, sqlite_where=present, postgresql_where=present)
 
 
 class Base(DeclarativeBase):

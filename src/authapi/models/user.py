@@ -6,7 +6,14 @@ from sqlalchemy import Column, ForeignKey, Index, String, Table
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from authapi.enums import UserStatus
-from authapi.models.base import Base, IdMixin, TimestampMixin, UtcDateTime, byte_ordered_string
+from authapi.models.base import (
+    Base,
+    IdMixin,
+    TimestampMixin,
+    UtcDateTime,
+    byte_ordered_string,
+    index_of_present,
+)
 from authapi.models.role import Role
 
 user_roles = Table(
@@ -33,7 +40,11 @@ class User(IdMixin, TimestampMixin, Base):
     """
 
     __tablename__ = "users"
-    __table_args__ = (Index("ix_users_created_at_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_users_created_at_id", "created_at", "id"),
+        index_of_present("users", "disabled_at"),
+        index_of_present("users", "deleted_at"),
+    )
 
     email: Mapped[str] = mapped_column(String(320))
     email_canonical: Mapped[str] = mapped_column(byte_ordered_string(320), unique=True)
@@ -43,9 +54,9 @@ class User(IdMixin, TimestampMixin, Base):
     phone: Mapped[str | None] = mapped_column(String(32))
     locale: Mapped[str] = mapped_column(String(16), default="en")
     discoverable: Mapped[bool] = mapped_column(default=False)
-    disabled_at: Mapped[datetime | None] = mapped_column(index=True)
+    disabled_at: Mapped[datetime | None]
     # Deletion is soft for some days; then the row is erased.
-    deleted_at: Mapped[datetime | None] = mapped_column(index=True)
+    deleted_at: Mapped[datetime | None]
     # From where the account was made: the verification page shows it to the owner of the address.
     registered_ip: Mapped[str | None] = mapped_column(String(64))
     registered_user_agent: Mapped[str | None] = mapped_column(String(256))
@@ -63,6 +74,8 @@ class User(IdMixin, TimestampMixin, Base):
 
     @property
     def status(self) -> UserStatus:
+        if self.deleted_at is not None:
+            return UserStatus.DELETED
         return UserStatus.DISABLED if self.disabled_at else UserStatus.ACTIVE
 
     @property

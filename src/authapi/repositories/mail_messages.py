@@ -117,9 +117,7 @@ async def hurry(db: AsyncSession, *, now: datetime) -> None:
     """Let every waiting mail be tried at once, except those that a living sender owns."""
     await db.execute(
         update(MailMessage)
-        .where(
-            MailMessage.state == MailState.PENDING, MailMessage.next_attempt_at > now, _is_unclaimed(now)
-        )
+        .where(MailMessage.state == MailState.PENDING, MailMessage.next_attempt_at > now, _is_unclaimed(now))
         .values(next_attempt_at=now, updated_at=now)
     )
 
@@ -143,7 +141,9 @@ async def list_latest(
     db: AsyncSession, *, state: MailState | None = None, limit: int = 100
 ) -> Sequence[MailMessage]:
     """Mails, the latest first."""
-    statement = select(MailMessage).order_by(MailMessage.created_at.desc(), MailMessage.id.desc()).limit(limit)
+    statement = (
+        select(MailMessage).order_by(MailMessage.created_at.desc(), MailMessage.id.desc()).limit(limit)
+    )
     if state is not None:
         statement = statement.where(MailMessage.state == state)
     return (await db.scalars(statement)).all()

@@ -49,12 +49,19 @@ async def consume(
 
 
 async def void_all(
-    db: AsyncSession, *, user_id: UUID, now: datetime, purpose: OneTimeTokenPurpose | None = None
+    db: AsyncSession,
+    *,
+    user_id: UUID,
+    now: datetime,
+    purpose: OneTimeTokenPurpose | None = None,
+    sparing: OneTimeTokenPurpose | None = None,
 ) -> None:
-    """Make a user's unused tokens (of one purpose, or of all) useless."""
+    """Make a user's unused tokens (of one purpose, of all, or of all but one) useless."""
     statement = update(OneTimeToken).where(
         OneTimeToken.user_id == user_id, OneTimeToken.consumed_at.is_(None)
     )
     if purpose is not None:
         statement = statement.where(OneTimeToken.purpose == purpose)
+    if sparing is not None:
+        statement = statement.where(OneTimeToken.purpose != sparing)
     await db.execute(statement.values(consumed_at=now, updated_at=now))

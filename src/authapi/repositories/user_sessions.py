@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy import ColumnElement, Update, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.enums import RevocationReason
@@ -20,12 +20,6 @@ async def add(db: AsyncSession, user_session: UserSession) -> None:
 async def find_by_id(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
     """The session as the database has it now, ended or not."""
     statement = select(UserSession).where(UserSession.id == user_session_id)
-    return await db.scalar(statement.execution_options(populate_existing=True))
-
-
-async def find_for_update(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
-    """The session, ended or not, locked until the transaction ends."""
-    statement = select(UserSession).where(UserSession.id == user_session_id).with_for_update()
     return await db.scalar(statement.execution_options(populate_existing=True))
 
 
@@ -95,15 +89,16 @@ async def revoke(
 
     Those that expired before `expired_before` are left as they are.
     """
-    statement = update(UserSession).where(
+    conditions = [
         UserSession.user_id == user_id,
         UserSession.revoked_at.is_(None),
         UserSession.expires_at > expired_before,
-    )
+    ]
     if only is not None:
-        statement = statement.where(UserSession.id == only)
+        conditions.append(UserSession.id == only)
     if sparing is not None:
-        statement = statement.where(UserSession.id != sparing)
+        conditions.append(UserSession.id != sparing)
+    statement = _update_in_order(*conditions)
     values = {"revoked_at": at, "revoked_reason": reason, "updated_at": at}
     return (await db.scalars(statement.values(values).returning(UserSession.id))).all()
 
@@ -126,12 +121,17 @@ async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> dateti
     Returns when a session of the user was last given a token.
     """
     statement = (
-        update(UserSession)
-        .where(UserSession.user_id == user_id, *_is_live(now))
+        _update_in_order(UserSession.user_id == user_id, *_is_live(now))
         .values(updated_at=now)
         .returning(UserSession.last_used_at)
     )
     return max((await db.scalars(statement)).all(), default=None)
+
+
+def _update_in_order(*conditions: ColumnElement[bool]) -> Update:
+    """An UPDATE that locks its rows in the order of their ids: two that do so crosswise would deadlock."""
+    ids = select(UserSession.id).where(*conditions).order_by(UserSession.id)
+    return update(UserSession).where(UserSession.id.in_(ids.with_for_update(key_share=True)), *conditions)
 
 
 def _is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -1,6 +1,7 @@
 """Users and the roles assigned to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select
@@ -130,3 +131,9 @@ def _begins_with(column: InstrumentedAttribute[str], prefix: str) -> ColumnEleme
     # A range and no pattern: every character stands for itself, and the column's index serves it on both
     # databases. U+10FFFF, no character, sorts after all of them.
     return and_(column >= prefix, column < prefix + "\U0010ffff")
+
+
+async def list_deleted(db: AsyncSession, *, before: datetime, limit: int) -> Sequence[UUID]:
+    """Accounts that were deleted before an instant, the oldest first."""
+    statement = select(User.id).where(User.deleted_at < before).order_by(User.deleted_at).limit(limit)
+    return (await db.scalars(statement)).all()

@@ -69,3 +69,9 @@ class UpdateUserRequest(RequestModel):
 
 class ReplaceRolesRequest(RequestModel):
     roles: RoleNames = Field(description="All that the user shall have; the others are removed.")
+
+
+class InvitationRequest(RequestModel):
+    email: Email
+    roles: RoleNames = Field(default_factory=lambda: ["user"])
+    locale: FromString[Locale] = Field(Locale.EN, description="The language of the mail and the account.")

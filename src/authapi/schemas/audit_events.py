@@ -1,10 +1,11 @@
 """Queries of the audit trail, and its events."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, IPvAnyAddress
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, IPvAnyAddress
 
 from authapi.enums import AuditAction, Outcome
 from authapi.schemas.envelope import ResponseModel
@@ -18,7 +19,14 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("before the year 1 or after the year 9999 in UTC") from None
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+def _not_a_number(value: object) -> object:
+    # pydantic would read one as Unix time.
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9.]+\s*", value):
+        raise ValueError("not an instant with an offset")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_not_a_number), AfterValidator(_to_utc)]
 
 
 class AuditEventQuery(PageQuery):

@@ -1,22 +1,26 @@
 """Account deletion: a user leaves, after proving once more who he is."""
 
+from uuid import UUID
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi import errors
-from authapi.enums import AuditAction, BuiltInRole, RevocationReason
+from authapi import clock, errors
+from authapi.enums import AuditAction, BuiltInRole, MailKind, RevocationReason
+from authapi.models import User
 from authapi.principal import Principal
-from authapi.repositories import users
+from authapi.repositories import one_time_tokens, users
 from authapi.runtime import Runtime
-from authapi.services import audit, revocation
+from authapi.services import audit, audit_chain, notifications, revocation
 from authapi.services.password_check import check_password_of_caller
 
 
 async def delete_own_account(
     db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str
 ) -> None:
-    """Delete the caller's account with everything that hangs on it (ASVS 7.4.2, 7.5.3).
+    """Delete the caller's account: for now softly, so that an administrator can bring it back (ASVS 7.4.2).
 
-    Raises `InvalidAccessToken` for an account that is gone or disabled, `InvalidCredentials`, `LastAdmin`,
+    Nobody can log in, the address is free for a new account, and after the grace everything is erased. Raises
+    `InvalidAccessToken` for an account that is gone or disabled, `InvalidCredentials`, `LastAdmin`,
     `TooManyAttempts`, `HashingBusy`.
     """
     user = await check_password_of_caller(
@@ -24,10 +28,8 @@ async def delete_own_account(
     )
     if BuiltInRole.ADMIN in user.role_names and not await users.find_other_active_admin(db, user.id):
         raise errors.LastAdmin
-    await revocation.revoke_user_sessions(
-        db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED, actor_id=user.id
-    )
-    await users.remove(db, user.id)
+    await notifications.notify(db, runtime, user=user, kind=MailKind.ACCOUNT_DELETED)
+    await mark_deleted(db, runtime, user=user, actor_id=user.id)
     await audit.record(
         db,
         AuditAction.USER_DELETED,
@@ -35,3 +37,32 @@ async def delete_own_account(
         subject_id=user.id,
         user_session_id=principal.user_session_id,
     )
+
+
+async def mark_deleted(db: AsyncSession, runtime: Runtime, *, user: User, actor_id: UUID) -> None:
+    """Take an account out of use and free its address; the caller holds the lock on its row."""
+    now = clock.utc_now()
+    await revocation.revoke_user_sessions(
+        db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED, actor_id=actor_id
+    )
+    await one_time_tokens.void_all(db, user_id=user.id, now=now)
+    user.deleted_at = now
+    # .invalid is reserved (RFC 6761): no address of a person is ever equal to it.
+    user.email_canonical = f"{user.id}@deleted.invalid"
+    await users.save_changes(db)
+
+
+async def erase(db: AsyncSession, *, user_id: UUID) -> None:
+    """Remove an account and all that hangs on it; its events stay, without what tells who it was."""
+    await audit_chain.anonymise(db, user_id=user_id)
+    await users.remove(db, user_id)
+    await audit.record(db, AuditAction.USER_ERASED, subject_id=user_id)
+
+
+async def erase_due(db: AsyncSession, runtime: Runtime, *, limit: int) -> int:
+    """Erase accounts whose grace is over; returns how many."""
+    before = clock.utc_now() - runtime.settings.account.deletion_grace
+    due = await users.list_deleted(db, before=before, limit=limit)
+    for user_id in due:
+        await erase(db, user_id=user_id)
+    return len(due)

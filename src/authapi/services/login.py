@@ -30,8 +30,8 @@ async def log_in(
     `scope` narrows what the session's tokens may do (RFC 6749 section 3.3). `device_token` names a device
     that has logged in before, `client_id` the service client that has authenticated. Unknown address,
     malformed address and wrong password take the same time and get the same answer (ASVS 6.3.8). Raises
-    `TooManyAttempts`, `InvalidCredentials`, `HashingBusy`, and only after a right password `AccountDisabled`
-    and, with a second factor, `MfaRequired`.
+    `TooManyAttempts`, `InvalidCredentials`, `HashingBusy`, and only after a right password
+    `AccountDisabled`, `EmailNotVerified` and, with a second factor, `MfaRequired`.
     """
     known = await _find_user(db, email)
     try:
@@ -50,6 +50,9 @@ async def log_in(
     if not user.is_active:
         await _record_failure(db, user, reason="disabled")
         raise errors.AccountDisabled
+    if not user.email_verified and not runtime.settings.allows_unverified_login:
+        await _record_failure(db, user, reason="email_not_verified")
+        raise errors.EmailNotVerified
     await challenge_if_enrolled(
         db, runtime, user=user, scope=scope, device=checked.device, client_id=client_id
     )

@@ -10,14 +10,13 @@ import structlog
 
 from authapi import clock
 from authapi.enums import MailState
-from authapi.mail.composition import address_of, recipient_of
 from authapi.mail.opening import open_transport
 from authapi.mail.transport import Connection, DeliveryFailed, Envelope, Transport
 from authapi.models import MailMessage
 from authapi.repositories import mail_messages
 from authapi.runtime import Runtime
 from authapi.security.sealing import SealBroken
-from authapi.services.mail_outbox import sealer
+from authapi.services.mail_outbox import sealer, unseal
 
 # Mails of other processes, and those whose next attempt is due, are found after this.
 POLL_SECONDS = 0.5
@@ -138,16 +137,10 @@ class MailDelivery:
 
     def _open(self, mail: MailMessage) -> Envelope:
         try:
-            message = self._sealer.open(mail.sealed_message or "", context=mail.id.bytes)
+            return unseal(self._sealer, mail, sender=self._runtime.settings.mail.sender)
         except SealBroken:
             # A secret key that is no longer configured; once it is again, the mail can be retried.
             raise DeliveryFailed("SealBroken", is_permanent=True) from None
-        return Envelope(
-            id=str(mail.id),
-            sender=address_of(self._runtime.settings.mail.sender),
-            recipient=recipient_of(message),
-            message=message,
-        )
 
     async def _record_success(self, mail: MailMessage, envelope: Envelope) -> None:
         await self._mark_sent(mail)

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi import clock
 from authapi.database import after_commit
 from authapi.enums import MailKind, MailState
-from authapi.mail.composition import compose, make_message_id
+from authapi.mail.composition import address_of, compose, make_message_id
+from authapi.mail.transport import Envelope
 from authapi.models import MailMessage
 from authapi.models.base import new_id
 from authapi.repositories import mail_messages
@@ -56,26 +57,27 @@ async def enqueue(
     alike (ASVS 2.3.2, 6.3.8). Raises `KeyError` for a context that lacks something.
     """
     now = clock.utc_now()
-    cap = max_per_hour(runtime, kind)
-    await mail_messages.lock_recipient(db, recipient=recipient_canonical, kind=kind)
-    if (
-        await mail_messages.count_since(db, recipient=recipient_canonical, kind=kind, since=now - CAP_PERIOD)
-        >= cap
-    ):
-        return False
     mail_id = new_id()
     message_id = make_message_id(mail_id, sender=runtime.settings.mail.sender)
+    # The local part is the mail server's to interpret; the domain is written as the DNS knows it.
+    recipient = f"{to.rpartition('@')[0]}@{recipient_canonical.rpartition('@')[2]}"
     message = compose(
         kind,
         sender=runtime.settings.mail.sender,
-        to=to,
-        domain=recipient_canonical.rpartition("@")[2],
+        to=recipient,
         locale=locale,
         base_url=runtime.settings.base_url,
         message_id=message_id,
         date=now,
         context=context,
     )
+    # Counted after the mail was made: reaching the cap must not show in the time, and the lock must be short.
+    await mail_messages.lock_recipient(db, recipient=recipient_canonical, kind=kind)
+    already = await mail_messages.count_since(
+        db, recipient=recipient_canonical, kind=kind, since=now - CAP_PERIOD
+    )
+    if already >= max_per_hour(runtime, kind):
+        return False
     await mail_messages.add(
         db,
         MailMessage(
@@ -84,7 +86,7 @@ async def enqueue(
             recipient=recipient_canonical,
             user_id=user_id,
             message_id=message_id,
-            sealed_message=sealer(runtime).seal(message, context=mail_id.bytes),
+            sealed_message=sealer(runtime).seal(f"{recipient}\n".encode() + message, context=mail_id.bytes),
             state=MailState.PENDING,
             next_attempt_at=now,
             give_up_at=now + TRIED_FOR,
@@ -115,6 +117,12 @@ async def reseal_mails(db: AsyncSession, runtime: Runtime) -> tuple[int, int]:
             changed += 1
     await db.flush()
     return changed, len(mails)
+
+
+def unseal(tool: Sealer, mail: MailMessage, *, sender: str) -> Envelope:
+    """What a stored mail says and where it goes; raises `SealBroken`."""
+    recipient, _, message = tool.open(mail.sealed_message or "", context=mail.id.bytes).partition(b"\n")
+    return Envelope(id=str(mail.id), sender=address_of(sender), recipient=recipient.decode(), message=message)
 
 
 def sealer(runtime: Runtime) -> Sealer:

@@ -17,7 +17,6 @@ async def notify(
     Goes to `user.email`: a change of address is told before it is made, or through `mail_outbox.enqueue` with
     the old one (ASVS 6.3.7). `context` may replace any of these. Returns False if the mail's cap is reached.
     """
-    caller = request_context.current()
     return await mail_outbox.enqueue(
         db,
         runtime,
@@ -26,11 +25,16 @@ async def notify(
         recipient_canonical=user.email_canonical,
         locale=user.locale,
         user_id=user.id,
-        context={
-            "full_name": user.full_name,
-            "when": clock.utc_now(),
-            "ip": caller.ip,
-            "user_agent": caller.user_agent,
-            **context,
-        },
+        context=event_context(user) | context,
     )
+
+
+def event_context(user: User) -> dict[str, object]:
+    """What mails about an event say: to whom, when, from which address and device."""
+    caller = request_context.current()
+    return {
+        "full_name": user.full_name,
+        "when": clock.utc_now(),
+        "ip": caller.ip,
+        "user_agent": caller.user_agent,
+    }

@@ -71,7 +71,6 @@ def lifetime_of(runtime: Runtime, purpose: OneTimeTokenPurpose) -> timedelta:
     settings = runtime.settings.one_time_token
     return {
         OneTimeTokenPurpose.VERIFY_EMAIL: settings.verify_lifetime,
-        OneTimeTokenPurpose.DISOWN_ACCOUNT: settings.verify_lifetime,
         OneTimeTokenPurpose.RESET_PASSWORD: settings.reset_lifetime,
         OneTimeTokenPurpose.CHANGE_EMAIL: settings.change_lifetime,
         OneTimeTokenPurpose.UNDO_EMAIL_CHANGE: settings.undo_lifetime,

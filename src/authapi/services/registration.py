@@ -1,17 +1,24 @@
-"""Registration: a person makes an account and is logged in."""
+"""Registration: a person makes an account, and its address is asked to confirm it."""
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors, request_context
 from authapi.database import hand_back_connection
 from authapi.emails import EmailAddress, MalformedEmail, parse_email
-from authapi.enums import AuditAction, BuiltInRole, RegistrationMode
+from authapi.enums import AuditAction, BuiltInRole, Locale, MailKind, OneTimeTokenPurpose, RegistrationMode
 from authapi.models import Role, User
+from authapi.models.base import new_id
 from authapi.repositories import password_credentials, roles, users
 from authapi.runtime import Runtime
-from authapi.services import audit
+from authapi.services import audit, link_mails, notifications
 from authapi.services.new_passwords import hash_new_password
 from authapi.services.user_sessions import SessionTokens, open_session
+
+PURPOSE = OneTimeTokenPurpose.VERIFY_EMAIL
 
 
 async def register(
@@ -22,36 +29,79 @@ async def register(
     password: str,
     full_name: str,
     phone: str | None = None,
-) -> SessionTokens:
-    """Create an account with the role `user` and open its first session.
+    locale: str = Locale.EN,
+) -> SessionTokens | None:
+    """Create an account with the role `user`, mail its address a link and open the first session.
 
-    Raises `RegistrationClosed`, `InvalidEmail`, `WeakPassword`, `EmailTaken`, `HashingBusy`.
+    Returns None where nobody logs in before his address is verified. In the mode `verify_first` a taken
+    address is answered like a new one, and its owner gets a mail. Raises `RegistrationClosed`, `InvalidEmail`,
+    `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
-    if runtime.settings.registration.mode is RegistrationMode.CLOSED:
+    mode = runtime.settings.registration.mode
+    if mode is RegistrationMode.CLOSED:
         raise errors.RegistrationClosed
     address = parse_new_email(runtime, email)
     # The unique constraint decides; this look only spares a hash for an address that is plainly taken.
-    if await users.find_by_email(db, email_canonical=address.canonical):
+    owner = await users.find_by_email(db, email_canonical=address.canonical)
+    if owner is not None and mode is RegistrationMode.OPEN:
         raise errors.EmailTaken
     await hand_back_connection(db)
     password_hash = await hash_new_password(runtime, password, email=address.display, full_name=full_name)
-    user = await create_user(
+    create = partial(
+        create_user,
         db,
-        address=address,
         password_hash=password_hash,
         full_name=full_name,
         phone=phone,
         assigned=await roles.find_by_names(db, [BuiltInRole.USER]),
+        locale=locale,
     )
-    tokens = await open_session(db, runtime, user=user, amr=["pwd"])
+    if mode is RegistrationMode.VERIFY_FIRST:
+        await _register_unseen(db, runtime, address=address, owner=owner, create=create)
+        return None
+    user = await create(address=address)
+    tokens = None
+    if runtime.settings.allows_unverified_login:
+        tokens = await open_session(db, runtime, user=user, amr=["pwd"])
     await audit.record(
         db,
         AuditAction.USER_REGISTERED,
         actor_id=user.id,
         subject_id=user.id,
-        user_session_id=tokens.user_session.id,
+        user_session_id=tokens.user_session.id if tokens else None,
     )
+    await link_mails.offer(db, runtime, purpose=PURPOSE, user=user, address=address)
     return tokens
+
+
+class _Create(Protocol):
+    def __call__(self, *, address: EmailAddress) -> Awaitable[User]: ...
+
+
+async def _register_unseen(
+    db: AsyncSession, runtime: Runtime, *, address: EmailAddress, owner: User | None, create: _Create
+) -> None:
+    """Do the same work for a new and for a taken address, so that the time tells nothing (ASVS 6.3.8).
+
+    A taken one gets a stand-in for the account that it does not get; that is rolled back again.
+    """
+    stand_in = EmailAddress(address.display, f"{new_id()}@stand-in.invalid")
+    user, link = None, ""
+    try:
+        async with db.begin_nested() as savepoint:
+            user = await create(address=stand_in if owner else address)
+            link = await link_mails.issue(db, runtime, purpose=PURPOSE, user=user)
+            if owner is not None:
+                await savepoint.rollback()
+    except errors.EmailTaken:
+        # Somebody else was faster while this password was hashed.
+        owner = await users.find_by_email(db, email_canonical=address.canonical)
+    if owner is not None:
+        await audit.record(db, AuditAction.USER_REGISTERED_AGAIN, subject_id=owner.id)
+        await notifications.notify(db, runtime, user=owner, kind=MailKind.ALREADY_REGISTERED)
+    elif user is not None:
+        await audit.record(db, AuditAction.USER_REGISTERED, actor_id=user.id, subject_id=user.id)
+        await link_mails.write(db, runtime, purpose=PURPOSE, user=user, address=address, link=link)
 
 
 async def create_user(
@@ -62,6 +112,7 @@ async def create_user(
     full_name: str,
     phone: str | None,
     assigned: list[Role],
+    locale: str = Locale.EN,
 ) -> User:
     """Insert an account with its password and roles; raises `EmailTaken`."""
     context = request_context.current()
@@ -70,6 +121,7 @@ async def create_user(
         email_canonical=address.canonical,
         full_name=full_name,
         phone=phone,
+        locale=locale,
         registered_ip=context.ip,
         registered_user_agent=context.user_agent,
     )
@@ -79,11 +131,11 @@ async def create_user(
     return user
 
 
-def parse_new_email(runtime: Runtime, email: str) -> EmailAddress:
-    """The address of an account to be; raises `InvalidEmail`."""
+def parse_new_email(runtime: Runtime, email: str, *, field: str = "email") -> EmailAddress:
+    """The address of an account to be; raises `InvalidEmail` about that field of the request."""
     try:
         return parse_email(email, allow_special_domains=runtime.settings.email.allow_special_domains)
     except MalformedEmail as malformed:
         raise errors.InvalidEmail(
-            fields=[errors.FieldError(("body", "email"), "email_invalid", str(malformed))]
+            fields=[errors.FieldError(("body", field), "email_invalid", str(malformed))]
         ) from None

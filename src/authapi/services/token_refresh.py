@@ -49,7 +49,8 @@ async def refresh(
     if user_session.client_id != client_id:
         raise errors.InvalidRefreshToken("issued_to_another_client")
     _ensure_within(user_session, scopes)
-    # Read after the session's row is held: a change of rights waits for this, or this has waited for it.
+    # Read after the session's row, whose instant the token will say. A change of rights that comes after this
+    # read voids tokens of that instant; one that came before has been read.
     user = await users.find_by_id(db, user_session.user_id)
     if user is None or not user.is_active:
         raise errors.InvalidRefreshToken("account_gone_or_disabled")
@@ -75,8 +76,8 @@ async def find_session_owner(
 
 async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts) -> UserSession:
     """Judge a token that did not rotate; returns the session if its owner gets the current pair."""
-    user_session = await user_sessions.find_for_update(db, parts.session_id)
     now = clock.utc_now()
+    user_session = await user_sessions.find_by_id(db, parts.session_id)
     if user_session is None:
         raise errors.InvalidRefreshToken("no_such_session")
     if (
@@ -89,9 +90,6 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
     since_rotation = now - user_session.rotated_at
     grace = runtime.settings.refresh_token.grace
     if parts.generation == user_session.generation - 1 and -CLOCK_SKEW <= since_rotation <= grace:
-        # A new access token: whoever voids the user's tokens must know of it.
-        user_session.last_used_at = max(now, user_session.last_used_at)
-        await db.flush()
         return user_session
     await revocation.revoke_user_sessions(
         db,

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
 from authapi.database import hand_back_connection
-from authapi.enums import AuditAction, BuiltInRole, Permission
+from authapi.enums import AuditAction, BuiltInRole, Permission, RevocationReason
 from authapi.models import User
 from authapi.principal import Principal
-from authapi.repositories import roles, users
+from authapi.repositories import one_time_tokens, roles, users
 from authapi.runtime import Runtime
-from authapi.services import admin_trail, delegation
+from authapi.services import account_deletion, admin_trail, delegation, revocation
 from authapi.services.delegation import Delegator
 from authapi.services.new_passwords import hash_new_password
 from authapi.services.registration import create_user as insert_user
@@ -89,63 +89,80 @@ async def update_user(
     if "email" in changes:
         address = parse_new_email(runtime, changes["email"])
         values |= {"email": address.display, "email_canonical": address.canonical}
-    user, _ = await _hold(db, principal, user_id)
+    user, _ = await hold_user(db, principal, user_id)
     changed = sorted(name for name in changes if getattr(user, name) != values[name])
-    if user.email_canonical != values.get("email_canonical", user.email_canonical):
+    has_other_address = user.email_canonical != values.get("email_canonical", user.email_canonical)
+    if has_other_address:
         user.email_verified_at = None
     for name, value in values.items():
         setattr(user, name, value)
     if changed:
         await users.save_changes(db)
+        if has_other_address:
+            # Links that were mailed to the address before must not speak for this one.
+            await one_time_tokens.void_all(db, user_id=user.id, now=clock.utc_now())
+            await revocation.void_access_tokens(db, runtime, user=user)
         await admin_trail.record(
             db, principal, AuditAction.USER_UPDATED, subject_id=user.id, details={"fields": changed}
         )
     return user
 
 
-async def delete_user(db: AsyncSession, principal: Principal, *, user_id: UUID) -> None:
-    """Delete an account with everything that hangs on it.
+async def delete_user(db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID) -> None:
+    """Delete an account, softly: after the grace it is erased with everything that hangs on it.
 
     Raises `UserNotFound`, `CannotManageUser`, `LastAdmin`.
     """
-    user, _ = await _hold(db, principal, user_id)
+    user, _ = await hold_user(db, principal, user_id)
     await _spare_last_admin(db, user)
-    await users.remove(db, user.id)
+    await account_deletion.mark_deleted(db, runtime, user=user, actor_id=principal.user_id)
     await admin_trail.record(db, principal, AuditAction.USER_DELETED, subject_id=user.id)
 
 
-async def disable_user(db: AsyncSession, principal: Principal, *, user_id: UUID) -> User:
-    """Lock a user out; one who is locked out already stays so.
+async def disable_user(db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID) -> User:
+    """Lock a user out and end his sessions; one who is locked out already stays so.
 
     Raises `UserNotFound`, `CannotManageUser`, `LastAdmin`.
     """
-    user, _ = await _hold(db, principal, user_id)
+    user, _ = await hold_user(db, principal, user_id)
     if user.is_active:
         await _spare_last_admin(db, user)
         user.disabled_at = clock.utc_now()
         await users.save_changes(db)
+        await revocation.revoke_user_sessions(
+            db,
+            runtime,
+            user_id=user.id,
+            reason=RevocationReason.USER_DISABLED,
+            actor_id=principal.user_id,
+        )
         await admin_trail.record(db, principal, AuditAction.USER_DISABLED, subject_id=user.id)
     return user
 
 
-async def enable_user(db: AsyncSession, principal: Principal, *, user_id: UUID) -> User:
-    """Let a user log in again; raises `UserNotFound`, `CannotManageUser`."""
-    user, _ = await _hold(db, principal, user_id)
+async def enable_user(db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID) -> User:
+    """Let a user log in again who was disabled, or deleted and not erased yet.
+
+    Raises `UserNotFound`, `CannotManageUser`, `EmailTaken`.
+    """
+    user, _ = await hold_user(db, principal, user_id, even_deleted=True)
     if not user.is_active:
-        user.disabled_at = None
+        user.disabled_at = user.deleted_at = None
+        # A deleted account gave its address free; somebody else may have it by now.
+        user.email_canonical = parse_new_email(runtime, user.email).canonical
         await users.save_changes(db)
         await admin_trail.record(db, principal, AuditAction.USER_ENABLED, subject_id=user.id)
     return user
 
 
 async def replace_roles(
-    db: AsyncSession, principal: Principal, *, user_id: UUID, role_names: Sequence[str]
+    db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID, role_names: Sequence[str]
 ) -> User:
-    """Assign exactly these roles.
+    """Assign exactly these roles; access tokens that say otherwise end.
 
     Raises `UserNotFound`, `UnknownRole`, `CannotManageUser`, `CannotGrant`, `LastAdmin`, `RolesExceedToken`.
     """
-    user, delegator = await _hold(db, principal, user_id)
+    user, delegator = await hold_user(db, principal, user_id)
     assigned = await get_roles(db, role_names)
     await delegation.ensure_may_grant(db, delegator, assigned, subject_id=user.id)
     before, after = set(user.role_names), {role.name for role in assigned}
@@ -157,6 +174,7 @@ async def replace_roles(
     await ensure_fits_token(db, user_id=user.id)
     user.updated_at = clock.utc_now()
     await users.save_changes(db)
+    await revocation.void_access_tokens(db, runtime, user=user)
     await admin_trail.record(
         db,
         principal,
@@ -167,15 +185,20 @@ async def replace_roles(
     return user
 
 
-async def _hold(db: AsyncSession, principal: Principal, user_id: UUID) -> tuple[User, Delegator]:
-    """The user to change and the caller, neither of whose rights change before the transaction ends."""
+async def hold_user(
+    db: AsyncSession, principal: Principal, user_id: UUID, *, even_deleted: bool = False
+) -> tuple[User, Delegator]:
+    """The user to change and the caller, neither of whose rights change before the transaction ends.
+
+    Raises `UserNotFound`, `CannotManageUser`, and what asking for the permission raises.
+    """
     if await users.find_for_update(db, user_id) is None:
         raise errors.UserNotFound
     await roles.hold_rights(db)
     delegator = await delegation.load_delegator(db, principal, Permission.USERS_WRITE)
     # Read again: until the rights were held, others could change what the user's roles allow.
     user = await users.find_by_id(db, user_id)
-    if user is None or user.deleted_at is not None:
+    if user is None or (user.deleted_at is not None and not even_deleted):
         raise errors.UserNotFound
     await delegation.ensure_may_manage(db, delegator, user)
     return user, delegator

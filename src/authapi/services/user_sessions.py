@@ -68,7 +68,8 @@ async def open_session(
     )
     await user_sessions.add(db, user_session)
     keep = runtime.settings.session.max_per_user
-    for surplus in await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now):
+    # Sorted, as all who lock several sessions lock them.
+    for surplus in sorted(await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now)):
         await revocation.revoke_user_sessions(
             db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
         )
@@ -81,8 +82,8 @@ def issue_tokens(
 ) -> SessionTokens:
     """Issue the session's pair: what the user may do now, within the scope of the session.
 
-    The session's `last_used_at` becomes the token's `iat`; the caller has just set it. `narrowed_to` leaves
-    this one access token only some of the scopes (RFC 6749 section 6).
+    The session's `last_used_at` becomes the token's `iat`: read it before the user's rights. `narrowed_to`
+    leaves this one access token only some of the scopes (RFC 6749 section 6).
     """
     granted = granted_scopes(user, requested=user_session.scope)
     scope = " ".join(name for name in granted if narrowed_to is None or name in narrowed_to)

@@ -7,7 +7,13 @@ from fastapi.params import Security as SecurityParameter
 from fastapi.security import SecurityScopes
 
 from authapi import errors
-from authapi.api.dependencies import DbSession, RuntimeDep, get_principal, oauth2_scheme
+from authapi.api.dependencies import (
+    STEP_UP_AGE,
+    DbSession,
+    RuntimeDep,
+    get_principal,
+    oauth2_scheme,
+)
 from authapi.client_address import parse_address
 from authapi.enums import Permission
 from authapi.principal import Principal
@@ -26,7 +32,13 @@ READ_ERRORS = (
     errors.DatabaseUnavailable,
     errors.RevocationsUnknown,
 )
-WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.PayloadTooLarge)
+WRITE_ERRORS = (
+    *READ_ERRORS,
+    errors.MalformedRequest,
+    errors.PayloadTooLarge,
+    errors.ReauthenticationRequired,
+    errors.SecondFactorRequired,
+)
 
 
 async def require_allowed_address(request: Request, runtime: RuntimeDep) -> None:
@@ -56,9 +68,21 @@ def require(permission: Permission) -> SecurityParameter:
     return parameter
 
 
+def require_lately(permission: Permission) -> SecurityParameter:
+    """The same for writing: the login must be of the last quarter of an hour, with a second factor if any."""
+
+    async def guard(db: DbSession, caller: Annotated[Principal, Depends(get_caller)]) -> Principal:
+        await authorization.require_permission(db, caller, permission)
+        await authorization.require_fresh(db, caller, max_age=STEP_UP_AGE)
+        return caller
+
+    parameter: SecurityParameter = Security(guard, scopes=[permission.value])
+    return parameter
+
+
 RequireUsersRead = Annotated[Principal, require(Permission.USERS_READ)]
-RequireUsersWrite = Annotated[Principal, require(Permission.USERS_WRITE)]
+RequireUsersWrite = Annotated[Principal, require_lately(Permission.USERS_WRITE)]
 RequireRolesRead = Annotated[Principal, require(Permission.ROLES_READ)]
-RequireRolesWrite = Annotated[Principal, require(Permission.ROLES_WRITE)]
+RequireRolesWrite = Annotated[Principal, require_lately(Permission.ROLES_WRITE)]
 RequireAuditRead = Annotated[Principal, require(Permission.AUDIT_READ)]
 RequireStatsRead = Annotated[Principal, require(Permission.STATS_READ)]

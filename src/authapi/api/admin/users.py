@@ -127,10 +127,10 @@ async def update_user(
 )
 @limits.admin
 async def delete_user(
-    request: Request, user_id: UUID, db: DbSession, caller: RequireUsersWrite
+    request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[None]:
     """Delete an account with everything but its part of the audit trail."""
-    await user_administration.delete_user(db, caller, user_id=user_id)
+    await user_administration.delete_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is deleted.", data=None)
 
 
@@ -141,20 +141,20 @@ async def delete_user(
 )
 @limits.admin
 async def disable_user(
-    request: Request, user_id: UUID, db: DbSession, caller: RequireUsersWrite
+    request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[AdminUserResponse]:
     """Keep a user from logging in, until he is enabled again."""
-    user = await user_administration.disable_user(db, caller, user_id=user_id)
+    user = await user_administration.disable_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is disabled.", data=user_response(user))
 
 
 @router.post("/{user_id}/enable", summary="Let a user in again", responses=error_responses(*CHANGE_ERRORS))
 @limits.admin
 async def enable_user(
-    request: Request, user_id: UUID, db: DbSession, caller: RequireUsersWrite
+    request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[AdminUserResponse]:
     """Let a disabled user log in again."""
-    user = await user_administration.enable_user(db, caller, user_id=user_id)
+    user = await user_administration.enable_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is enabled.", data=user_response(user))
 
 
@@ -167,13 +167,20 @@ async def enable_user(
 )
 @limits.admin
 async def replace_roles(
-    request: Request, user_id: UUID, body: ReplaceRolesRequest, db: DbSession, caller: RequireUsersWrite
+    request: Request,
+    user_id: UUID,
+    body: ReplaceRolesRequest,
+    db: DbSession,
+    runtime: RuntimeDep,
+    caller: RequireUsersWrite,
 ) -> ApiResponse[AdminUserResponse]:
     """Give a user exactly these roles.
 
     You can only assign and remove roles whose permissions you have yourself.
     """
-    user = await user_administration.replace_roles(db, caller, user_id=user_id, role_names=body.roles)
+    user = await user_administration.replace_roles(
+        db, runtime, caller, user_id=user_id, role_names=body.roles
+    )
     return ApiResponse(message="The roles are assigned.", data=user_response(user))
 
 

@@ -1,0 +1,142 @@
+"""E-mail change: confirmed on the new address, announced on the old one, which can undo it."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from authapi import clock, errors
+from authapi.emails import EmailAddress
+from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, RevocationReason
+from authapi.models import User
+from authapi.principal import Principal
+from authapi.repositories import users
+from authapi.runtime import Runtime
+from authapi.services import audit, mail_links, mail_outbox, notifications, one_time_tokens, revocation
+from authapi.services.password_check import check_password_of_caller
+from authapi.services.registration import parse_new_email
+
+
+async def request_change(
+    db: AsyncSession, runtime: Runtime, *, principal: Principal, new_email: str, password: str
+) -> None:
+    """Mail a link to the new address; nothing changes before it is used.
+
+    Does the same whether or not the new address has an account (ASVS 6.3.8); the owner of one is told.
+    Raises `InvalidEmail`, `InvalidCredentials`, `TooManyAttempts`, `HashingBusy`.
+    """
+    address = parse_new_email(runtime, new_email, field="new_email")
+    user = await check_password_of_caller(
+        db,
+        runtime,
+        principal=principal,
+        password=password,
+        action=AuditAction.USER_EMAIL_CHANGE_REFUSED,
+    )
+    token = await one_time_tokens.issue(
+        db,
+        runtime,
+        purpose=OneTimeTokenPurpose.CHANGE_EMAIL,
+        user_id=user.id,
+        data={"email": address.display, "email_canonical": address.canonical},
+    )
+    owner = await users.find_by_email(db, email_canonical=address.canonical)
+    if owner is not None and owner.id != user.id:
+        await notifications.notify(db, runtime, user=owner, kind=MailKind.ALREADY_REGISTERED)
+    else:
+        await mail_outbox.enqueue(
+            db,
+            runtime,
+            kind=MailKind.CHANGE_EMAIL,
+            to=address.display,
+            recipient_canonical=address.canonical,
+            locale=user.locale,
+            user_id=user.id,
+            context={
+                "full_name": user.full_name,
+                "link": mail_links.link(runtime, mail_links.CONFIRM_EMAIL_CHANGE, token=token),
+                "lifetime": runtime.settings.one_time_token.change_lifetime,
+            },
+        )
+    await audit.record(
+        db,
+        AuditAction.USER_EMAIL_CHANGE_REQUESTED,
+        actor_id=user.id,
+        subject_id=user.id,
+        user_session_id=principal.user_session_id,
+    )
+
+
+async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
+    """Make the new address the account's; the old one gets a link that undoes it for some days.
+
+    Access tokens with the old address end; sessions refresh. Raises `InvalidOneTimeToken`, also when somebody
+    else has taken the address meanwhile.
+    """
+    user, data = await _consume(db, token, OneTimeTokenPurpose.CHANGE_EMAIL)
+    old = EmailAddress(user.email, user.email_canonical)
+    undo_token = await one_time_tokens.issue(
+        db,
+        runtime,
+        purpose=OneTimeTokenPurpose.UNDO_EMAIL_CHANGE,
+        user_id=user.id,
+        data={"email": old.display, "email_canonical": old.canonical},
+    )
+    await _set_email(db, user, EmailAddress(data["email"], data["email_canonical"]))
+    await revocation.void_access_tokens(db, runtime, user=user)
+    await audit.record(db, AuditAction.USER_EMAIL_CHANGED, actor_id=user.id, subject_id=user.id)
+    await mail_outbox.enqueue(
+        db,
+        runtime,
+        kind=MailKind.EMAIL_CHANGED,
+        to=old.display,
+        recipient_canonical=old.canonical,
+        locale=user.locale,
+        user_id=user.id,
+        context=notifications.event_context(user)
+        | {
+            "new_email": user.email,
+            "link": mail_links.link(runtime, mail_links.UNDO_EMAIL_CHANGE, token=undo_token),
+            "lifetime": runtime.settings.one_time_token.undo_lifetime,
+        },
+    )
+    return user
+
+
+async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
+    """Give the account its old address back, end every session and mail a link to reset the password.
+
+    Whoever changed the address knew the password. Raises `InvalidOneTimeToken`.
+    """
+    user, data = await _consume(db, token, OneTimeTokenPurpose.UNDO_EMAIL_CHANGE)
+    await _set_email(db, user, EmailAddress(data["email"], data["email_canonical"]))
+    await revocation.revoke_user_sessions(
+        db, runtime, user_id=user.id, reason=RevocationReason.EMAIL_CHANGE_UNDONE, actor_id=user.id
+    )
+    await audit.record(db, AuditAction.USER_EMAIL_CHANGE_UNDONE, actor_id=user.id, subject_id=user.id)
+    reset_token = await one_time_tokens.issue(
+        db, runtime, purpose=OneTimeTokenPurpose.RESET_PASSWORD, user_id=user.id
+    )
+    await notifications.notify(
+        db,
+        runtime,
+        user=user,
+        kind=MailKind.RESET_PASSWORD,
+        link=mail_links.link(runtime, mail_links.RESET_PASSWORD, token=reset_token),
+        lifetime=runtime.settings.one_time_token.reset_lifetime,
+    )
+    return user
+
+
+async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -> tuple[User, dict[str, str]]:
+    consumed = await one_time_tokens.consume(db, purpose=purpose, token=token)
+    user = await users.find_for_update(db, consumed.user_id) if consumed.user_id else None
+    if user is None or not user.is_active:
+        raise errors.InvalidOneTimeToken
+    return user, consumed.data
+
+
+async def _set_email(db: AsyncSession, user: User, address: EmailAddress) -> None:
+    user.email, user.email_canonical = address.display, address.canonical
+    user.email_verified_at = clock.utc_now()
+    try:
+        await users.save_changes(db)
+    except errors.EmailTaken:
+        raise errors.InvalidOneTimeToken("the address was taken meanwhile") from None
