@@ -19,6 +19,10 @@ SOURCES = sorted((ROOT / "src" / "authapi").rglob("*.py"))
 
 # Routes that anybody may call. A route that is neither guarded nor listed here fails a test.
 PUBLIC_ROUTES = {
+    "accept_invitation",
+    "confirm_email_change",
+    "undo_email_change",
+    "login_mfa",
     "accept_invitation_form",
     "accept_invitation_page",
     "change_password_address",
@@ -56,6 +60,8 @@ PUBLIC_ROUTES = {
     "mailbox_message_page",
     "mailbox_messages",
     "mailbox_page",
+    # In production to addresses that the operator has named.
+    "metrics",
     "public_search",
     "ready",
     "redoc",

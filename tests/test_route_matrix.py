@@ -66,6 +66,7 @@ TABLE: dict[str, tuple[str | int, ...]] = {
     "DELETE /api/profile": LOGGED_IN,
     "GET /api/profile/activity": LOGGED_IN,
     "GET /api/public/search": EVERYBODY,
+    "GET /metrics": EVERYBODY,
     "GET /api/admin/users": READERS,
     "POST /api/admin/users": ADMINS,
     "GET /api/admin/users/{user_id}": READERS,

@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
 from sqlalchemy.util import await_only
 
 from authapi.errors import AuthApiError
@@ -30,18 +31,42 @@ SQLITE_BUSY_SECONDS = 15
 _CALLBACKS = "authapi_after_commit"
 _READ_ONLY = "authapi_read_only"
 
+# In transaction mode PgBouncer gives each transaction whichever server connection is free. A statement that
+# was prepared by name would be missing there, or pile up; an unnamed one lives until the next, and each of
+# ours is used within the transaction that prepared it. Timeouts cannot be asked for at connect: PgBouncer
+# refuses such a connection, so they belong to the role (docs/operations.md).
+_PGBOUNCER_OPTIONS: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": str,
+}
+
 
 class Database:
     """An engine and the factory of its sessions; one per process."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, timeout: timedelta = timedelta(seconds=2)) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        timeout: timedelta = timedelta(seconds=2),
+        pgbouncer: bool = False,
+    ) -> None:
         self.is_sqlite = url.startswith("sqlite")
+        self.pool_size = pool_size
         self.engine = (
             _sqlite_engine(url, pool_size=pool_size)
             if self.is_sqlite
-            else _postgresql_engine(url, pool_size=pool_size, timeout=timeout)
+            else _postgresql_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that somebody holds at this moment, of at most `pool_size`."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -92,7 +117,7 @@ async def _commit(db: AsyncSession) -> None:
         callback()
 
 
-def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta) -> AsyncEngine:
+def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
     seconds = timeout.total_seconds()
     return create_async_engine(
         url,
@@ -105,13 +130,16 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta) -> Async
         connect_args={
             "timeout": seconds,
             "command_timeout": seconds,
-            "server_settings": {
+            "server_settings": {"application_name": "authapi", "timezone": "UTC"}
+            if pgbouncer
+            else {
                 "application_name": "authapi",
                 "timezone": "UTC",
                 "statement_timeout": str(int(seconds * 1000)),
                 "lock_timeout": str(int(seconds * 1000)),
                 "idle_in_transaction_session_timeout": "30000",
             },
+            **(_PGBOUNCER_OPTIONS if pgbouncer else {}),
         },
     )
 

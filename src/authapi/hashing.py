@@ -19,13 +19,15 @@ T = TypeVar("T")
 class Hasher:
     """A `PasswordHasher` on its own threads. Every method raises `HashingBusy` when too many wait."""
 
-    def __init__(self, settings: PasswordSettings) -> None:
+    def __init__(self, settings: PasswordSettings, *, on_wait: Callable[[float], None] | None = None) -> None:
         peppers = PepperRing(
             current=settings.pepper.get_secret_value().encode() if settings.pepper else None,
             previous=[secret.get_secret_value().encode() for secret in settings.pepper_previous],
         )
         self._hasher = PasswordHasher(rounds=settings.bcrypt_rounds, pepper=peppers)
-        self.pool = HashingPool(workers=settings.hash_workers, queue_size=settings.hash_queue)
+        self.pool = HashingPool(
+            workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=on_wait
+        )
 
     async def warm(self) -> None:
         """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
@@ -42,6 +44,10 @@ class Hasher:
     async def verify_dummy(self, password: str) -> None:
         """Cost as much as `verify`, for an account that does not exist (ASVS 6.3.8)."""
         await self._run(self._hasher.verify_dummy, password)
+
+    def scheme_of(self, password_hash: str) -> str:
+        """The scheme of a hash that can be verified here; computes nothing. Raises `UnusableHash`."""
+        return self._hasher.scheme_of(password_hash)
 
     def close(self) -> None:
         """Stop the threads; what waits is cancelled."""

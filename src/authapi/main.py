@@ -20,6 +20,7 @@ from authapi.api import (
     gateway,
     gateway_document,
     health,
+    metrics,
     mfa,
     pages,
     passwords,
@@ -35,8 +36,10 @@ from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
 from authapi.mail.mailbox import Mailbox
+from authapi.metrics import Metrics
 from authapi.middleware.body_limit import BodyLimitMiddleware
 from authapi.middleware.client_address import ClientAddressMiddleware
+from authapi.middleware.metrics import MetricsMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.middleware.security_headers import SecurityHeadersMiddleware
 from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
@@ -50,6 +53,7 @@ from authapi.services.key_keeper import KeyKeeper
 from authapi.services.mail_delivery import MailDelivery
 from authapi.services.revocation_follower import RevocationFollower
 from authapi.settings import Settings, load_settings
+from authapi.telemetry import TELEMETRY
 
 EXPOSED_HEADERS = [
     "X-Request-ID",
@@ -69,7 +73,7 @@ TAGS = [
     {"name": "users", "description": "Your own profile."},
     {"name": "public", "description": "What anybody may ask."},
     {"name": "admin", "description": "Users, roles, the audit trail. Needs permissions."},
-    {"name": "operations", "description": "Probes."},
+    {"name": "operations", "description": "Probes and metrics."},
 ]
 
 
@@ -80,7 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
     migrations. Raises `InvalidSettings` and, for a limit that cannot be read, `ValueError`.
     """
     assert_cryptography_backend()
-    runtime = Runtime.build(settings)
+    counted = Metrics()
+    runtime = Runtime.build(settings, observer=counted)
     app = FastAPI(
         title="authapi",
         version=__version__,
@@ -93,11 +98,16 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect would be built from the request's Host header, which the client chooses.
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
+        telemetry=TELEMETRY,
     )
     app.state.runtime = runtime
     app.state.rate_limits = RateLimits(
-        RateLimitOptions(**settings.rate_limit.model_dump()), identify=_identify
+        RateLimitOptions(**settings.rate_limit.model_dump()),
+        identify=_identify,
+        on_refused=counted.rate_limited,
     )
+    app.state.metrics = counted
+    counted.watch(runtime, app.state.rate_limits)
     install_error_handlers(app)
     gateway.mount_gateway(app)
     for module in (
@@ -114,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         public,
         admin,
         health,
+        metrics,
         pages,
     ):
         app.include_router(module.router)
@@ -121,11 +132,11 @@ def create_app(settings: Settings) -> FastAPI:
     mailbox = None if settings.is_production else Mailbox()
     if mailbox is not None:
         dev_mailbox.mount_dev_mailbox(app, mailbox)
-    app.state.mail_delivery = MailDelivery(runtime, on_sent=mailbox and mailbox.put)
+    app.state.mail_delivery = MailDelivery(runtime, on_sent=mailbox.put if mailbox else None)
     if settings.docs_enabled:
         docs.mount_docs(app)
         _offer_pasted_tokens(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, settings, counted)
     return app
 
 
@@ -143,6 +154,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     keeper = KeyKeeper(runtime)
     sealing = sealing_task(runtime)
     housekeeping = housekeeping_task(runtime)
+    publishing = app.state.metrics.publishing_task()
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
@@ -151,9 +163,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.mail_delivery.start()
         sealing.start()
         housekeeping.start()
+        if app.state.metrics.is_shared:
+            publishing.start()
         await runtime.hasher.warm()
         yield
     finally:
+        await publishing.stop()
         await housekeeping.stop()
         await sealing.stop()
         await app.state.mail_delivery.stop()
@@ -163,7 +178,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await runtime.close()
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:
     # The last one added is the outermost. The catch-all for exceptions sits inside the layers that add
     # request id, security and CORS headers, so that a 500 carries them too.
     app.add_middleware(BodyLimitMiddleware)
@@ -180,6 +195,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     )
     app.add_middleware(SecurityHeadersMiddleware, https=settings.is_https)
     app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(MetricsMiddleware, metrics=counted)
     app.add_middleware(ClientAddressMiddleware, trusted=TrustedProxies(map(str, settings.proxy.trusted)))
 
 

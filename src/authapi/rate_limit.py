@@ -68,11 +68,18 @@ class RateLimits:
         ValueError: a limit or the storage URL cannot be read: slowapi would leave such a route unlimited.
     """
 
-    def __init__(self, options: RateLimitOptions, *, identify: Identify | None = None) -> None:
+    def __init__(
+        self,
+        options: RateLimitOptions,
+        *,
+        identify: Identify | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
         self.is_enabled = options.enabled
         self._items = {name: _parse_limit(name, getattr(options, name)) for name in LIMIT_NAMES}
         self._storage = create_storage(options.storage_url)
         self._identify = identify
+        self._on_refused = on_refused
 
     async def spend(self, request: Request, *, name: LimitName, endpoint: str) -> None:
         """Count this request and note the result for `rate_limit_headers`.
@@ -90,6 +97,8 @@ class RateLimits:
             )
             _show(request, spending)
             if not spending.is_allowed:
+                if self._on_refused is not None:
+                    self._on_refused(name)
                 raise TooManyRequests(
                     f"limit {name!r} of {item} is spent for {client}",
                     retry_after=max(1, math.ceil(spending.reset_after)),

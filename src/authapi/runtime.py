@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from authapi.database import Database
 from authapi.hashing import Hasher
+from authapi.observer import Observer
 from authapi.revocation_set import RevocationSet
 from authapi.secret_keys import load_derived_keys
 from authapi.security.derived_keys import DerivedKeys
@@ -27,10 +28,12 @@ class Runtime:
     device_tokens: DeviceTokenCodec
     # Set after a mail was committed to the outbox, so that it leaves at once.
     mail_wakeup: asyncio.Event = field(default_factory=asyncio.Event)
+    observer: Observer = field(default_factory=Observer)
 
     @classmethod
-    def build(cls, settings: Settings) -> "Runtime":
+    def build(cls, settings: Settings, *, observer: Observer | None = None) -> "Runtime":
         """Wire the tools without touching the network; raises `InvalidSettings`."""
+        observer = observer or Observer()
         derived_keys = load_derived_keys(settings)
         revocations = RevocationSet(max_staleness=settings.revocation.max_staleness)
         return cls(
@@ -39,9 +42,10 @@ class Runtime:
                 settings.database_url,
                 pool_size=settings.database.pool_size,
                 timeout=settings.database.timeout,
+                pgbouncer=settings.database.pgbouncer,
             ),
             derived_keys=derived_keys,
-            hasher=Hasher(settings.password),
+            hasher=Hasher(settings.password, on_wait=observer.hash_started),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,
@@ -51,6 +55,7 @@ class Runtime:
             ),
             refresh_tokens=RefreshTokenCodec(derived_keys),
             device_tokens=DeviceTokenCodec(derived_keys),
+            observer=observer,
         )
 
     async def close(self) -> None:

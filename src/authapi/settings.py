@@ -58,6 +58,7 @@ class DatabaseSettings(_Group):
     url: DatabaseUrl | None = Field(None, description="SQLite in the data directory unless set")
     pool_size: int = Field(10, ge=1, le=500, description="connections a worker may hold")
     timeout: Duration = Field(timedelta(seconds=2), description="longest wait for a statement")
+    pgbouncer: bool = Field(False, description="the URL leads to PgBouncer in transaction mode")
 
 
 class AccessTokenSettings(_Group):
@@ -166,7 +167,8 @@ class AuditSettings(_Group):
 
 class RegistrationSettings(_Group):
     mode: RegistrationMode = Field(
-        RegistrationMode.OPEN, description="open, verify_first (tells nobody which addresses are taken) or closed"
+        RegistrationMode.OPEN,
+        description="open, verify_first (tells nobody which addresses are taken) or closed",
     )
     unverified_login: bool = Field(
         True, description="log in before the e-mail is verified; never with verify_first"
@@ -197,6 +199,12 @@ class LogSettings(_Group):
     format: Literal["auto", "json", "console"] = Field("auto", description="auto, json or console")
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
+    )
+
+
+class MetricsSettings(_Group):
+    allowed_ips: Networks = Field(
+        [], description="networks that may read /metrics; empty: in production the same machine only"
     )
 
 
@@ -252,6 +260,7 @@ class Settings(BaseSettings):
     proxy: ProxySettings = ProxySettings()
     docs: DocsSettings = DocsSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -85,6 +85,18 @@ class TokenAuthority:
         self._drop_ended_keys(clock.utc_now())
         return tuple(self._keys.values())
 
+    @property
+    def signing_since(self) -> datetime | None:
+        """When the key that signs began to; None without one, or with a shared secret, which has no date."""
+        now = clock.utc_now()
+        begun = next((timed.activates_at for timed in self._keys.values() if timed.may_sign(now)), None)
+        return None if begun is None or begun.year == 1 else begun
+
+    @property
+    def remembered(self) -> int:
+        """How many tokens' signatures need not be checked again."""
+        return len(self._remembered)
+
     def use_keys(self, keys: Iterable[TimedKey]) -> None:
         """Replace the keys: all of them verify, and the first one whose time has come signs.
 

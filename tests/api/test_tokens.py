@@ -1,6 +1,7 @@
 """The token endpoint and client authentication over HTTP, on both databases."""
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -348,9 +349,16 @@ class TestRequests:
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
     async def test_too_much(self, client: httpx.AsyncClient) -> None:
-        response = await client.post(TOKEN, data={"grant_type": "x" * 70_000})
-        assert response.status_code == 413
-        assert response.json()["error"]["code"] == "payload_too_large"
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(70):
+                yield b"x" * 1000
+
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        declared = await client.post(TOKEN, data={"grant_type": "x" * 70_000})
+        chunked = await client.post(TOKEN, content=chunks(), headers=headers)
+        for response in (declared, chunked):
+            assert response.status_code == 413
+            assert response.json()["error"]["code"] == "payload_too_large"
 
 
 class TestLimits:

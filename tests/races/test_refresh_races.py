@@ -19,9 +19,8 @@ from authapi.services.user_sessions import SessionTokens
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 
-TOKENS = 200
-# With fifty each, which AUTHAPI_TEST_REFRESH_USES=50 asks for, it takes a minute per database.
-USES = int(os.environ.get("AUTHAPI_TEST_REFRESH_USES", "8"))
+# AUTHAPI_TEST_MANY_REFRESHES=1 asks for two hundred tokens with fifty uses each: a minute per database.
+TOKENS, USES = (200, 50) if os.environ.get("AUTHAPI_TEST_MANY_REFRESHES") else (50, 8)
 RACERS = 50
 ROUNDS = 50
 
@@ -181,8 +180,8 @@ async def test_logins_while_the_user_is_disabled(app: FastAPI, runtime: Runtime,
     body = {"email": account.email, "password": PASSWORD}
     async with http_client(app) as client:
         for _ in range(ROUNDS):
-            logins = [client.post("/api/auth/login", json=body) for _ in range(3)]
-            results = await asyncio.gather(logins[0], disable(runtime, account), *logins[1:])
+            logins = [client.post("/api/auth/login", json=body) for _ in range(2)]
+            results = await asyncio.gather(logins[0], disable(runtime, account), logins[1])
             for response in results:
                 if response is not None and response.status_code != 403:
                     token = response.json()["data"]["access_token"]
@@ -192,7 +191,6 @@ async def test_logins_while_the_user_is_disabled(app: FastAPI, runtime: Runtime,
                 live = select(func.count()).select_from(UserSession)
                 live = live.where(UserSession.user_id == account.id, UserSession.revoked_at.is_(None))
                 assert await db.scalar(live) == 0
-            assert (await client.post("/api/auth/login", json=body)).status_code == 403
             await enable(runtime, account)
 
 

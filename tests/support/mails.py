@@ -1,12 +1,14 @@
 """Mails as their recipients get them: the links in them, and what was written to whom."""
 
 import asyncio
+import re
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI
 from sqlalchemy import event, select
 
+from authapi import request_context
 from authapi.mail.mailbox import Mailbox, SentMail
 from authapi.models import MailMessage
 from authapi.runtime import Runtime
@@ -66,20 +68,19 @@ class Mails:
 
 
 class Statements:
-    """Counts what a process asks the database, while it is entered."""
+    """What the requests of a process ask the database while this is entered; its loops do not count."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.texts: list[str] = []
         self._engine = runtime.database.engine.sync_engine
 
-    def _count(self, _connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        # The loops of the application read all the time; only what a request would write is compared.
-        if not statement.startswith("SELECT count(*)"):
-            self.texts.append(statement)
+    def _note(self, _connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if request_context.current().request_id is not None:
+            self.texts.append(re.sub(r"\bsa_savepoint_\d+", "savepoint", statement))
 
     def __enter__(self) -> "Statements":
-        event.listen(self._engine, "before_cursor_execute", self._count)
+        event.listen(self._engine, "before_cursor_execute", self._note)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._count)
+        event.remove(self._engine, "before_cursor_execute", self._note)

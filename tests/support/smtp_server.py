@@ -12,6 +12,7 @@ from email import message_from_string
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
+from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -38,7 +39,7 @@ class SmtpServer:
     connections: int = 0
     attempts: int = 0
     logins: list[bool] = field(default_factory=list)
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     _server: asyncio.Server | None = None
     _open: set[SMTP] = field(default_factory=set)
@@ -65,7 +66,7 @@ class SmtpServer:
             self._server.close()
             self._server = None
         for protocol in list(self._open):
-            if protocol.transport is not None:
+            if isinstance(protocol.transport, asyncio.WriteTransport):
                 protocol.transport.abort()
         await asyncio.sleep(0.05)
 
@@ -134,13 +135,11 @@ def text_of(message: EmailMessage, kind: str = "plain") -> str:
     """The text part of a mail, or its HTML part."""
     part = message.get_body((kind,))
     assert part is not None
-    content = part.get_content()
-    assert isinstance(content, str)
-    return content
+    return str(part.get_content()).replace("\r\n", "\n")
 
 
 @asynccontextmanager
-async def smtp_server(**options: object) -> AsyncIterator[SmtpServer]:
+async def smtp_server(**options: Any) -> AsyncIterator[SmtpServer]:
     """A server for the block; `tls=` makes it speak TLS from the start, other options are aiosmtpd's."""
     tls = options.pop("tls", None)
     assert tls is None or isinstance(tls, ssl.SSLContext)

@@ -136,8 +136,6 @@ async def introspect(
     got it; those of authapi's own logins are for every client that holds them. Whatever is not active,
     unknown or malformed is `{"active": false}`.
     """
-    if not form.token:
-        raise errors.InvalidOAuth2Request("no token")
     return _introspection(
         runtime, await introspection.introspect(db, runtime, client=client, token=form.token)
     )
@@ -166,8 +164,6 @@ async def revoke(
     with those that it got before. A client may hand back tokens of its own and those of authapi's own
     logins; for a token of another client the answer is `unauthorized_client`.
     """
-    if not form.token:
-        raise errors.InvalidOAuth2Request("no token")
     await token_revocation.revoke_token(db, runtime, client=client, token=form.token)
     return Response()
 

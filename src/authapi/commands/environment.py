@@ -77,7 +77,12 @@ async def _open_database(settings: Settings) -> "AsyncIterator[Database]":
     from authapi.database import Database
 
     with _unreachable(settings):
-        database = Database(settings.database_url, pool_size=1, timeout=settings.database.timeout)
+        database = Database(
+            settings.database_url,
+            pool_size=1,
+            timeout=settings.database.timeout,
+            pgbouncer=settings.database.pgbouncer,
+        )
     try:
         yield database
     finally:

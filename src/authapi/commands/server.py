@@ -14,6 +14,7 @@ import typer
 from authapi.commands import output
 from authapi.commands.environment import database_failures, migrate, read_schema_state
 from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
+from authapi.commands.shared_metrics import shared_metrics
 from authapi.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -42,24 +43,26 @@ def serve(
 
     # uvicorn shuts down in good order and then raises the signal again, of which the process would die.
     signal.signal(signal.SIGTERM, _exit_in_peace)
-    with reporting_failures(ExitCode.NOT_STARTED):
-        settings = load_settings()
-        _refuse_unsafe(settings, host=host, workers=workers, insecure_bind=insecure_bind)
-        sockets = bind(host, port)
-        port = sockets[0].getsockname()[1]
-        if not settings.is_production and settings.public_url is None:
-            # The workers read their settings from the environment.
-            os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    with ExitStack() as until_stopped:
+        with reporting_failures(ExitCode.NOT_STARTED):
             settings = load_settings()
-        configure_logging(format=settings.log.format, level=settings.log.level)
-        asyncio.run(rehearse(settings))
-        _listen(sockets, host=host, port=port)
-        if settings.docs_enabled:
-            output.result(f"API documentation: {settings.base_url}/docs")
-    config = _uvicorn_config(workers)
-    if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
-        output.error("the service could not start; the log above says why")
-        raise typer.Exit(ExitCode.NOT_STARTED)
+            _refuse_unsafe(settings, host=host, workers=workers, insecure_bind=insecure_bind)
+            sockets = bind(host, port)
+            port = sockets[0].getsockname()[1]
+            if not settings.is_production and settings.public_url is None:
+                # The workers read their settings from the environment.
+                os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+                settings = load_settings()
+            configure_logging(format=settings.log.format, level=settings.log.level)
+            asyncio.run(rehearse(settings))
+            until_stopped.enter_context(shared_metrics(settings, workers=workers))
+            _listen(sockets, host=host, port=port)
+            if settings.docs_enabled:
+                output.result(f"API documentation: {settings.base_url}/docs")
+        config = _uvicorn_config(workers)
+        if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
+            output.error("the service could not start; the log above says why")
+            raise typer.Exit(ExitCode.NOT_STARTED)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

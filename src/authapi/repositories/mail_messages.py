@@ -149,6 +149,16 @@ async def list_latest(
     return (await db.scalars(statement)).all()
 
 
+async def count_unsent(db: AsyncSession) -> dict[str, int]:
+    """How many mails wait or were given up, by state."""
+    statement = (
+        select(MailMessage.state, func.count())
+        .where(MailMessage.state.in_([MailState.PENDING, MailState.DEAD]))
+        .group_by(MailMessage.state)
+    )
+    return {state: count for state, count in await db.execute(statement)}
+
+
 async def list_sealed(db: AsyncSession) -> Sequence[MailMessage]:
     """Mails that still say something, locked until the transaction ends."""
     statement = select(MailMessage).where(MailMessage.sealed_message.is_not(None)).with_for_update()

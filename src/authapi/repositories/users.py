@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, raiseload
 
 from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
@@ -18,6 +18,15 @@ from authapi.repositories.pages import Keyset, Page, list_id, read_page
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
     """The account of a canonical address."""
     return await db.scalar(select(User).where(User.email_canonical == email_canonical))
+
+
+async def find_bare_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
+    """The account of a canonical address without its roles, which must not be asked for.
+
+    One statement whether or not there is one: the roles of a known account would show in the time.
+    """
+    statement = select(User).where(User.email_canonical == email_canonical)
+    return await db.scalar(statement.options(raiseload(User.roles)))
 
 
 async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:

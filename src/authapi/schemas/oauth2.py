@@ -10,8 +10,8 @@ from authapi.emails import MAX_EMAIL_CHARACTERS
 from authapi.errors import AuthApiError, PayloadTooLarge, UriTooLong
 from authapi.schemas.envelope import ResponseModel, error_responses
 
-# As much as a body may hold: whatever it is, a token that is not ours has an answer of its own.
-MAX_TOKEN_CHARACTERS = 65_536
+# Four times the longest of ours: a token of somebody else has an answer of its own.
+MAX_TOKEN_CHARACTERS = 16_384
 _ACCESS_TOKEN = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6…"
 
 
@@ -49,14 +49,16 @@ class TokenForm(ClientForm):
 class IntrospectionForm(ClientForm):
     """The form of RFC 7662 section 2.1."""
 
-    token: str = Field("", max_length=MAX_TOKEN_CHARACTERS, examples=[_ACCESS_TOKEN])
+    token: str = Field(min_length=1, max_length=MAX_TOKEN_CHARACTERS, examples=[_ACCESS_TOKEN])
     token_type_hint: str = Field("", max_length=100, description="Not needed.", examples=["access_token"])
 
 
 class RevocationForm(ClientForm):
     """The form of RFC 7009 section 2.1."""
 
-    token: str = Field("", max_length=MAX_TOKEN_CHARACTERS, examples=["authapi_rt_AQGh_UgszwgfcYexaf5aWWG3…"])
+    token: str = Field(
+        min_length=1, max_length=MAX_TOKEN_CHARACTERS, examples=["authapi_rt_AQGh_UgszwgfcYexaf5aWWG3…"]
+    )
     token_type_hint: str = Field("", max_length=100, description="Not needed.", examples=["refresh_token"])
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from passlib.context import CryptContext
-from passlib.registry import get_crypt_handler
+from passlib.registry import get_crypt_handler, register_crypt_handler
+
+from authapi.security.firebase_scrypt import FirebaseScrypt
 
 __all__ = [
     "MAX_PASSWORD_BYTES",
@@ -22,6 +24,7 @@ __all__ = [
     "PasswordNotHashable",
     "PasswordTooLong",
     "PepperRing",
+    "UnusableHash",
     "Verification",
     "normalise",
 ]
@@ -29,6 +32,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 # passlib 1.7.4 asks bcrypt for an attribute that is gone since 4.1 and logs the traceback as a warning.
 logging.getLogger("passlib.handlers.bcrypt").setLevel(logging.ERROR)
+register_crypt_handler(FirebaseScrypt)
 
 MAX_PASSWORD_BYTES: Final = 1024
 MIN_PEPPER_BYTES: Final = 14  # 112 bits, the least that SP 800-63B allows for the key of a keyed hash
@@ -45,6 +49,7 @@ _IS_AFFORDABLE: Final[Mapping[str, Callable[[Any], bool]]] = {
         h.memory_cost <= 1 << 18 and h.memory_cost * h.rounds <= 1 << 20 and h.parallelism <= 16
     ),
     "scrypt": lambda h: (h.block_size << h.rounds) * h.parallelism <= 1 << 20,
+    "firebase_scrypt": lambda h: h.block_size << h.rounds <= 1 << 20,
     "pbkdf2_sha1": lambda h: h.rounds <= 2_500_000,
     "pbkdf2_sha256": lambda h: h.rounds <= 2_500_000,
     "pbkdf2_sha512": lambda h: h.rounds <= 2_500_000,
@@ -88,6 +93,10 @@ class PasswordNotHashable(ValueError):
 
 class PasswordTooLong(PasswordNotHashable):
     """The password is longer than `MAX_PASSWORD_BYTES`; it was refused without hashing it."""
+
+
+class UnusableHash(ValueError):
+    """A stored hash cannot be verified here; the text says why, without repeating it."""
 
 
 def normalise(password: str) -> str:
@@ -202,7 +211,11 @@ class PasswordHasher:
             text = normalise(password)
         except PasswordNotHashable:
             return _NO_MATCH
-        target = self._read(stored)
+        try:
+            target = self._read(stored)
+        except UnusableHash as reason:
+            logger.warning("a stored hash %s", reason)
+            target = None
         matches = None if target is None else self._matches(password, text, target)
         if target is None or not matches:
             self._top_up(text, spent=target.bcrypt_rounds if target and matches is False else None)
@@ -219,10 +232,16 @@ class PasswordHasher:
             return
         self._burn(text, rounds=self._rounds)
 
+    def scheme_of(self, stored: str) -> str:
+        """Return the scheme of a hash that `verify` would compute; raises UnusableHash for any other."""
+        return self._read(stored).scheme
+
     def identify(self, stored: str) -> str | None:
         """Return the scheme of a stored hash, or None if it is unknown, malformed or too costly."""
-        target = self._read(stored)
-        return target.scheme if target else None
+        try:
+            return self.scheme_of(stored)
+        except UnusableHash:
+            return None
 
     def _hash(self, text: str) -> str:
         pepper = self._peppers.current
@@ -241,13 +260,12 @@ class PasswordHasher:
             logger.warning("a stored %s hash could not be verified: %s", target.scheme, type(exc).__name__)
             return None
 
-    def _read(self, stored: str) -> _Stored | None:
+    def _read(self, stored: str) -> _Stored:
         pepper = None
         if found := _PEPPERED.fullmatch(stored):
             pepper = self._peppers.find(found[1])
             if pepper is None:
-                logger.warning("a stored hash needs the pepper %s, which is not configured", found[1])
-                return None
+                raise UnusableHash(f"needs the pepper {found[1]}, which is not configured")
             stored = found[2]
         for wrapped, plain in _WRAPPINGS:
             if stored.startswith(wrapped):
@@ -256,12 +274,11 @@ class PasswordHasher:
         scheme, parsed = self._parse(stored)
         # Only our own hashes are ever keyed.
         if scheme is None or (pepper is not None and scheme != _DEFAULT_SCHEME):
-            return None
+            raise UnusableHash(_why_unknown(stored))
         bcrypt_rounds = parsed.rounds if scheme in _BCRYPT_FAMILY else None
         affordable = _IS_AFFORDABLE.get(scheme)
         if (bcrypt_rounds or 0) > self._max_bcrypt_rounds or (affordable and not affordable(parsed)):
-            logger.warning("a stored %s hash asks for more work than is allowed", scheme)
-            return None
+            raise UnusableHash(f"of {scheme} asks for more work than is allowed")
         return _Stored(scheme=scheme, hash=stored, pepper=pepper, bcrypt_rounds=bcrypt_rounds)
 
     def _parse(self, stored: str) -> tuple[str | None, Any]:
@@ -292,6 +309,13 @@ def _keyed(text: str, pepper: bytes | None) -> str:
     if pepper is None:
         return text
     return base64.b64encode(hmac.digest(pepper, text.encode(), hashlib.sha256)).decode()
+
+
+def _why_unknown(stored: str) -> str:
+    for scheme in _FOREIGN:
+        if not _has_backend(scheme) and get_crypt_handler(scheme).identify(stored):
+            return f"of {scheme} needs a library that is not installed"
+    return "is not complete, or of no known scheme"
 
 
 def _has_backend(scheme: str) -> bool:

@@ -50,7 +50,7 @@ async def resend(db: AsyncSession, runtime: Runtime, *, email: str) -> None:
     Raises `InvalidEmail` for what is no address.
     """
     address = link_mails.parse_address(email)
-    user = await users.find_by_email(db, email_canonical=address.canonical)
+    user = await users.find_bare_by_email(db, email_canonical=address.canonical)
     waits = user is not None and user.is_active and not user.email_verified
     await audit.record(
         db,

@@ -9,12 +9,14 @@ from authapi.models import User
 from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import audit
+from authapi.services.outcomes import reports_login
 from authapi.services.password_check import check_password
 from authapi.services.second_factor_login import challenge_if_enrolled
 from authapi.services.user_sessions import SessionTokens, open_session
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
+@reports_login
 async def log_in(
     db: AsyncSession,
     runtime: Runtime,
@@ -75,7 +77,7 @@ async def _find_user(db: AsyncSession, email: str) -> User | None:
         address = parse_email(email, allow_special_domains=True)
     except MalformedEmail:
         return None
-    return await users.find_by_email(db, email_canonical=address.canonical)
+    return await users.find_bare_by_email(db, email_canonical=address.canonical)
 
 
 async def _record_failure(db: AsyncSession, user: User | None, *, reason: str) -> None:

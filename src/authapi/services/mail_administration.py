@@ -17,6 +17,12 @@ async def list_mails(db: AsyncSession, *, state: MailState | None, limit: int) -
     return await mail_messages.list_latest(db, state=state, limit=limit)
 
 
+async def count_unsent(db: AsyncSession) -> tuple[int, int]:
+    """How many mails wait, and how many were given up."""
+    counts = await mail_messages.count_unsent(db)
+    return counts.get(MailState.PENDING, 0), counts.get(MailState.DEAD, 0)
+
+
 async def retry(db: AsyncSession, *, ids: Sequence[UUID] | None = None) -> Sequence[UUID]:
     """Start over with the mails of these ids, or with all that are not sent; returns the ids of those.
 

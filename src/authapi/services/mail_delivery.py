@@ -145,6 +145,7 @@ class MailDelivery:
     async def _record_success(self, mail: MailMessage, envelope: Envelope) -> None:
         await self._mark_sent(mail)
         self.sent += 1
+        self._runtime.observer.mail_sent()
         if not self._is_working:
             logger.info("mail.works_again")
         self._is_working = True

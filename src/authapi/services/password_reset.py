@@ -31,7 +31,7 @@ async def request_reset(db: AsyncSession, runtime: Runtime, *, email: str) -> No
     Raises `InvalidEmail` for what is no address.
     """
     address = link_mails.parse_address(email)
-    user = await users.find_by_email(db, email_canonical=address.canonical)
+    user = await users.find_bare_by_email(db, email_canonical=address.canonical)
     may_reset = user is not None and user.is_active
     await audit.record(
         db,

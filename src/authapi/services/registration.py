@@ -42,7 +42,7 @@ async def register(
         raise errors.RegistrationClosed
     address = parse_new_email(runtime, email)
     # The unique constraint decides; this look only spares a hash for an address that is plainly taken.
-    owner = await users.find_by_email(db, email_canonical=address.canonical)
+    owner = await users.find_bare_by_email(db, email_canonical=address.canonical)
     if owner is not None and mode is RegistrationMode.OPEN:
         raise errors.EmailTaken
     await hand_back_connection(db)
@@ -95,7 +95,7 @@ async def _register_unseen(
                 await savepoint.rollback()
     except errors.EmailTaken:
         # Somebody else was faster while this password was hashed.
-        owner = await users.find_by_email(db, email_canonical=address.canonical)
+        owner = await users.find_bare_by_email(db, email_canonical=address.canonical)
     if owner is not None:
         await audit.record(db, AuditAction.USER_REGISTERED_AGAIN, subject_id=owner.id)
         await notifications.notify(db, runtime, user=owner, kind=MailKind.ALREADY_REGISTERED)

@@ -24,7 +24,10 @@ class RevocationFollower:
     def __init__(self, runtime: Runtime) -> None:
         self._set: RevocationSet = runtime.revocations
         self._database = Database(
-            runtime.settings.database_url, pool_size=1, timeout=runtime.settings.database.timeout
+            runtime.settings.database_url,
+            pool_size=1,
+            timeout=runtime.settings.database.timeout,
+            pgbouncer=runtime.settings.database.pgbouncer,
         )
         self._position = 0
         self._task: asyncio.Task[None] | None = None

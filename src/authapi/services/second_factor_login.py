@@ -12,6 +12,7 @@ from authapi.runtime import Runtime
 from authapi.security import opaque_tokens
 from authapi.services import audit, second_factors
 from authapi.services import one_time_tokens as one_time_token_service
+from authapi.services.outcomes import reports_login
 from authapi.services.user_sessions import SessionTokens, open_session
 
 PURPOSE = OneTimeTokenPurpose.LOGIN_SECOND_FACTOR
@@ -48,6 +49,7 @@ async def challenge_if_enrolled(
     raise errors.MfaRequired(mfa_token=mfa_token, factors=[factor.value for factor in factors])
 
 
+@reports_login
 async def complete(db: AsyncSession, runtime: Runtime, *, mfa_token: str, code: str) -> SessionTokens:
     """Open the session of a login whose password was right, with a code of the second factor.
 

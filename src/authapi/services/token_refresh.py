@@ -12,6 +12,7 @@ from authapi.repositories import user_sessions, users
 from authapi.runtime import Runtime
 from authapi.security.opaque_tokens import InvalidOpaqueToken, RefreshTokenParts
 from authapi.services import audit, notifications, revocation
+from authapi.services.outcomes import reports_refusal
 from authapi.services.user_sessions import SessionTokens, issue_tokens
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
@@ -19,6 +20,7 @@ from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 CLOCK_SKEW = timedelta(seconds=30)
 
 
+@reports_refusal
 async def refresh(
     db: AsyncSession,
     runtime: Runtime,
@@ -54,6 +56,7 @@ async def refresh(
     user = await users.find_by_id(db, user_session.user_id)
     if user is None or not user.is_active:
         raise errors.InvalidRefreshToken("account_gone_or_disabled")
+    runtime.observer.refresh("rotated" if rotated else "converged")
     return issue_tokens(runtime, user=user, user_session=user_session, narrowed_to=scopes)
 
 

@@ -66,10 +66,16 @@ class TestEvents:
         await admin.send("POST", f"{USERS}/{account.id}/disable")
         subject = str(account.id)
         for parameters, actions in [
-            ({"subject_id": subject}, ["user.disabled", "user.login.failed", "user.registered"]),
+            (
+                {"subject_id": subject},
+                ["user.disabled", "session.revoked", "user.login.failed", "user.registered"],
+            ),
             ({"subject_id": subject, "outcome": "failure"}, ["user.login.failed"]),
             ({"subject_id": subject, "action": "user.registered"}, ["user.registered"]),
-            ({"subject_id": subject, "actor_id": str(admin.account.id)}, ["user.disabled"]),
+            (
+                {"subject_id": subject, "actor_id": str(admin.account.id)},
+                ["user.disabled", "session.revoked"],
+            ),
             ({"subject_id": subject, "ip": "198.51.100.1"}, []),
             ({"outcome": "failure", "ip": "::ffff:203.0.113.7"}, []),
             ({"outcome": "failure", "ip": "203.0.113.7"}, ["user.login.failed"]),

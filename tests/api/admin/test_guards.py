@@ -9,7 +9,17 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from authapi.rate_limit import limits
-from tests.api.admin.support import ADMIN, EVENTS, NOBODY, PERMISSIONS, ROLES, STATS, USERS, Caller
+from tests.api.admin.support import (
+    ADMIN,
+    EVENTS,
+    INVITATIONS,
+    NOBODY,
+    PERMISSIONS,
+    ROLES,
+    STATS,
+    USERS,
+    Caller,
+)
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Accounts
 
@@ -31,6 +41,11 @@ WRITES: list[tuple[str, str, dict[str, Any] | None, str | None]] = [
     ("POST", f"{USERS}/{NOBODY}/disable", None, "users:write"),
     ("POST", f"{USERS}/{NOBODY}/enable", None, "users:write"),
     ("PUT", f"{USERS}/{NOBODY}/roles", {"roles": ["user"]}, "users:write"),
+    *(
+        ("POST", f"{USERS}/{NOBODY}/{act}", None, "users:write")
+        for act in ("unlock", "logout", "password-reset", "verify-email", "mfa-reset")
+    ),
+    ("POST", INVITATIONS, {"email": "guest@example.com"}, "users:write"),
     ("POST", ROLES, {"name": "support"}, "roles:write"),
     ("PATCH", f"{ROLES}/{NOBODY}", {"rank": 30}, "roles:write"),
     ("DELETE", f"{ROLES}/{NOBODY}", None, "roles:write"),

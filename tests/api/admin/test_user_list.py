@@ -267,7 +267,7 @@ class TestFilters:
     @pytest.mark.parametrize(
         "parameters",
         [
-            {"status": "deleted"},
+            {"status": "gone"},
             {"sort": "full_name"},
             {"sort": "+email"},
             {"role": "Not A Role"},

@@ -121,8 +121,10 @@ class TestRead:
             assert user is not None
             user.deleted_at = clock.utc_now()
         assert (await admin.send("GET", path(account), expect=404))["code"] == "user_not_found"
-        assert (await admin.send("POST", path(account, "enable"), expect=404))["code"] == "user_not_found"
+        assert (await admin.send("POST", path(account, "disable"), expect=404))["code"] == "user_not_found"
         assert str(account.id) not in [user["id"] for user in await admin.read(USERS)]
+        assert (await admin.send("POST", path(account, "enable")))["status"] == "active"
+        assert str(account.id) in [user["id"] for user in await admin.read(USERS)]
 
 
 class TestUpdate:
@@ -228,7 +230,8 @@ class TestDisable:
         assert disabled["status"] == "disabled"
         assert disabled["disabled_at"].endswith("Z")
         assert (await client.post(LOGIN, json=login)).json()["error"]["code"] == "account_disabled"
-        assert (await client.get("/api/profile", headers=account.headers)).status_code == 401
+        # By the token alone, without a look at the database.
+        assert (await client.get("/api/auth/me", headers=account.headers)).status_code == 401
         enabled = await admin.send("POST", path(account, "enable"))
         assert (enabled["status"], enabled["disabled_at"]) == ("active", None)
         assert (await client.post(LOGIN, json=login)).status_code == 200
@@ -250,7 +253,8 @@ class TestDelete:
         account = await accounts.register()
         assert await admin.send("DELETE", path(account)) is None
         assert (await admin.send("DELETE", path(account), expect=404))["code"] == "user_not_found"
-        assert (await client.get("/api/profile", headers=account.headers)).status_code == 401
+        # By the token alone, without a look at the database.
+        assert (await client.get("/api/auth/me", headers=account.headers)).status_code == 401
         (event,) = await admin.read(EVENTS, action="user.deleted")
         assert (event["actor_id"], event["subject_id"]) == (str(admin.account.id), str(account.id))
         await accounts.register(account.email)
@@ -269,6 +273,9 @@ class TestRoles:
         again = Caller(client, await accounts.log_in(account))
         await again.read(USERS)
         await admin.send("PUT", path(account, "roles"), {"roles": []})
+        # The old token says otherwise, so it ends; a new one says what is.
+        assert (await again.call("GET", "/api/auth/me")).status_code == 401
+        again = Caller(client, await accounts.log_in(account))
         assert (await again.call("GET", USERS)).status_code == 403
 
     async def test_the_same_ones_are_no_change(self, admin: Caller, accounts: Accounts) -> None:

@@ -1,0 +1,26 @@
+"""What the use cases tell about themselves while they run, to whoever counts; they know no metrics library."""
+
+from typing import Literal
+
+# Unknown address and wrong password are one outcome: a label must not tell which accounts exist.
+LoginOutcome = Literal["success", "failure", "throttled", "mfa_required", "disabled"]
+RefreshOutcome = Literal["rotated", "converged", "reused", "refused"]
+
+
+class Observer:
+    """Listens and does nothing, which is what commands need; `metrics.Metrics` counts."""
+
+    def login(self, outcome: LoginOutcome) -> None:
+        """A step of a login came to this."""
+
+    def refresh(self, outcome: RefreshOutcome) -> None:
+        """A refresh token was presented, with this result."""
+
+    def hash_started(self, waited: float) -> None:
+        """A password is being hashed after `waited` seconds in the queue; called on a hashing thread."""
+
+    def mail_sent(self) -> None:
+        """The mail server took a mail."""
+
+    def rate_limited(self, limit: str) -> None:
+        """A request was refused because its address or user has spent the named limit."""
