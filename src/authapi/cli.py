@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from authapi import __version__
-from authapi.commands import audit, clients, database, doctor, keys, mail, openapi, secret, server, users
+from authapi.commands import (
+    audit,
+    clients,
+    database,
+    doctor,
+    keys,
+    mail,
+    openapi,
+    promote,
+    secret,
+    server,
+    users,
+)
 from authapi.commands.failures import CommandGroup
 
 app = typer.Typer(
@@ -27,6 +39,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(mail.app, name="mail")
 app.add_typer(secret.app, name="secret")
 app.add_typer(audit.app, name="audit")
+app.command()(promote.promote)
 app.command()(doctor.doctor)
 app.command()(openapi.openapi)
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from authapi.breached_passwords import BreachedPasswords
 from authapi.database import Database
 from authapi.hashing import Hasher
 from authapi.observer import Observer
@@ -22,6 +23,7 @@ class Runtime:
     database: Database
     derived_keys: DerivedKeys
     hasher: Hasher
+    breached_passwords: BreachedPasswords
     revocations: RevocationSet
     tokens: TokenAuthority
     refresh_tokens: RefreshTokenCodec
@@ -46,6 +48,7 @@ class Runtime:
             ),
             derived_keys=derived_keys,
             hasher=Hasher(settings.password, on_wait=observer.hash_started),
+            breached_passwords=BreachedPasswords(settings.password),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,

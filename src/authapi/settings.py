@@ -107,6 +107,11 @@ class PasswordSettings(_Group):
     pepper_previous: Annotated[list[SecretStr], BeforeValidator(split_list)] = Field(
         [], description="peppers that still verify, comma-separated"
     )
+    breach_url: WebAddress | None = Field(
+        None,
+        description="range API of breached passwords, e.g. https://api.pwnedpasswords.com/range; off unless set",
+    )
+    breach_file: Path | None = Field(None, description="sorted file of SHA-1 digests of breached passwords")
     hash_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads; the cores"
     )

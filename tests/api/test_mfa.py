@@ -145,7 +145,8 @@ class TestLogin:
         account = (await enroll(client, await accounts.register())).account
         form = {"grant_type": "password", "username": account.email, "password": PASSWORD}
         response = await client.post("/api/auth/token", data=form)
-        assert response.json()["error"] == "mfa_required"
+        assert (response.status_code, response.json()["error"]) == (400, "mfa_required")
+        assert response.json()["factors"] == ["totp", "recovery_code"]
         assert "access_token" not in response.text
         basic = await client.post("/login", auth=(account.email, PASSWORD))
         assert basic.status_code == 401

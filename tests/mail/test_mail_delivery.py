@@ -64,8 +64,9 @@ class TestHealthyServer:
         outboxes = [make_outbox(server.url), make_outbox(server.url)]
         for outbox in outboxes:
             await outbox.deliver()
-        # No more at a time than a pool has connections, of which the delivery needs some as well.
-        turns = asyncio.Semaphore(8)
+        # No more at a time than a pool has connections, of which the delivery needs some as well; and SQLite
+        # has one writer at a time.
+        turns = asyncio.Semaphore(2 if outboxes[0].runtime.database.is_sqlite else 8)
 
         async def enqueue(number: int) -> None:
             async with turns:

@@ -56,7 +56,7 @@ class TestMailSettings:
             "a@b@c",
             "Me <me@example.com>\nBcc: x@example.com",
             "Zoë <zoë@example.com>",
-            "<>",
+            "<a>",
             "a b@c.de",
         ],
     )

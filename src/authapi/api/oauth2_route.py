@@ -8,7 +8,8 @@ from fastapi.responses import JSONResponse
 
 from authapi.api.route import ApiRoute
 from authapi.error_handlers import error_response, render_errors_with
-from authapi.errors import AuthApiError
+from authapi.errors import AuthApiError, MfaRequired
+from authapi.schemas.oauth2 import oauth2_status
 
 # Refused before the route is reached, as a rule; so they look the same when a chunked body gets further.
 _ALWAYS_IN_THE_ENVELOPE = {413, 414}
@@ -31,17 +32,17 @@ class OAuth2Route(ApiRoute):
 def _oauth2_error(
     error: AuthApiError, *, status_code: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Status and headers (Retry-After, WWW-Authenticate) as everywhere; only the body is the RFC's."""
+    """Headers (Retry-After, WWW-Authenticate) as everywhere; status and body are the RFC's."""
     rendered = error_response(error, status_code=status_code, headers=headers)
     if rendered.status_code in _ALWAYS_IN_THE_ENVELOPE:
         return rendered
-    is_grant = error.oauth2_error == "invalid_grant"
-    response = JSONResponse(
-        {"error": error.oauth2_error, "error_description": error.message},
-        status_code=400 if is_grant or rendered.status_code == 422 else rendered.status_code,
-    )
+    body: dict[str, Any] = {"error": error.oauth2_error, "error_description": error.message}
+    if isinstance(error, MfaRequired):
+        body |= {"mfa_token": error.mfa_token, "factors": error.factors}
+    response = JSONResponse(body, status_code=oauth2_status(error.oauth2_error, rendered.status_code))
     for name, value in rendered.headers.items():
         # A grant that is refused challenges nobody.
-        if not name.startswith("content-") and not (is_grant and name == "www-authenticate"):
+        is_challenge = name == "www-authenticate" and response.status_code != 401
+        if not name.startswith("content-") and not is_challenge:
             response.headers[name] = value
     return response

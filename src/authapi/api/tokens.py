@@ -58,6 +58,7 @@ OF_CLIENTS = (
         errors.InvalidCredentials,
         errors.AccountDisabled,
         errors.EmailNotVerified,
+        errors.MfaRequired,
         errors.InvalidRefreshToken,
         errors.RefreshTokenReused,
         errors.InvalidClient,
@@ -80,9 +81,8 @@ async def token(
     """Exchange a password, a refresh token or a client's own credentials for tokens.
 
     `password` and `refresh_token` work without client authentication; a library that needs a client id may
-    say `authapi`. With it, the session belongs to the
-    client, and its refresh tokens work for no other. `client_credentials` gives a service client a token in
-    its own name and no refresh token.
+    say `authapi`. With it, the session belongs to the client, and its refresh tokens work for no other.
+    `client_credentials` gives a service client a token in its own name and no refresh token.
 
     `scope` asks for less than everything. A client gets `invalid_scope` for what it does not have; what a
     user may not do is left out, and `scope` in the answer says what was granted, which may be nothing.

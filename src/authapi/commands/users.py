@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from authapi.commands import output
+from authapi.commands import output, user_transfer
 from authapi.commands.environment import open_runtime, prepare_settings
 from authapi.settings import Settings
 
 MAX_NAME_CHARACTERS = 200
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
+app.command("import")(user_transfer.import_users)
+app.command("export")(user_transfer.export_users)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL")]
 

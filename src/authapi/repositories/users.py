@@ -98,9 +98,10 @@ async def list_page(
 ) -> Page[User]:
     """Accounts whose canonical address or name key begins with the prefixes; raises `InvalidCursor`.
 
-    Deleted ones that still wait to be erased are left out.
+    Deleted ones that still wait to be erased are left out unless `status` asks for them.
     """
-    statement = select(User).where(User.deleted_at.is_(None))
+    is_deleted = User.deleted_at.is_not(None)
+    statement = select(User).where(is_deleted if status is UserStatus.DELETED else ~is_deleted)
     if email_prefix or name_prefix:
         statement = statement.where(
             _begins_with(User.email_canonical, email_prefix) | _begins_with(User.full_name_key, name_prefix)
@@ -108,7 +109,7 @@ async def list_page(
     if role is not None:
         holders = select(user_roles.c.user_id).join(Role, Role.id == user_roles.c.role_id)
         statement = statement.where(User.id.in_(holders.where(Role.name == role)))
-    if status is not None:
+    if status in {UserStatus.ACTIVE, UserStatus.DISABLED}:
         is_active = User.disabled_at.is_(None)
         statement = statement.where(is_active if status is UserStatus.ACTIVE else ~is_active)
     by_email = sort in {UserSort.EMAIL, UserSort.EMAIL_DESC}

@@ -25,7 +25,7 @@ class AdminUserQuery(PageQuery):
         examples=["ada"],
     )
     role: RoleName | None = Field(None, description="Only users with this role.")
-    status: UserStatus | None = Field(None, description="Only active or only disabled users.")
+    status: UserStatus | None = Field(None, description="Only these; without it deleted users are left out.")
     sort: UserSort = Field(UserSort.CREATED_AT_DESC, description="A minus means the last one first.")
 
 

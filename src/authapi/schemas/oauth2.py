@@ -102,6 +102,16 @@ class OAuth2ErrorResponse(ResponseModel):
 
     error: str
     error_description: str
+    mfa_token: str | None = Field(
+        None, description="Only with `mfa_required`: complete the login with POST /api/auth/login/mfa."
+    )
+    factors: list[str] | None = Field(None, description="Only with `mfa_required`.")
+
+
+def oauth2_status(oauth2_error: str, status_code: int) -> int:
+    """The status of an error on these routes: 401 is for clients alone (RFC 6749 section 5.2)."""
+    is_client = oauth2_error == "invalid_client"
+    return status_code if is_client or status_code not in {401, 403, 422} else 400
 
 
 def oauth2_error_responses(*errors: type[AuthApiError]) -> dict[int | str, dict[str, Any]]:
@@ -111,8 +121,7 @@ def oauth2_error_responses(*errors: type[AuthApiError]) -> dict[int | str, dict[
     """
     by_status: dict[int, list[type[AuthApiError]]] = defaultdict(list)
     for error in errors:
-        # What is wrong with a grant is a 400 here (RFC 6749 section 5.2).
-        by_status[400 if error.oauth2_error == "invalid_grant" else error.status_code].append(error)
+        by_status[oauth2_status(error.oauth2_error, error.status_code)].append(error)
     return {
         **{status: _response(status, by_status[status]) for status in sorted(by_status)},
         **{

@@ -96,7 +96,8 @@ class MailDelivery:
                 pass
 
     async def _start_senders(self) -> None:
-        idle = SENDERS - len(self._senders)
+        # SQLite has one writer at a time; several senders would only stand in each other's way.
+        idle = (1 if self._database.is_sqlite else SENDERS) - len(self._senders)
         if not idle:
             return
         # Looking alone needs no write lock, which SQLite has only one of.

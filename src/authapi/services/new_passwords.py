@@ -24,4 +24,11 @@ async def hash_new_password(
                 for reason in rejected.reasons
             ]
         ) from None
+    if await runtime.breached_passwords.contains(password):
+        reason = FieldError(
+            ("body", field),
+            "password_compromised",
+            "This password is known from a breach; choose another one.",
+        )
+        raise WeakPassword(fields=[reason])
     return await runtime.hasher.hash(password)

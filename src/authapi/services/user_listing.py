@@ -55,9 +55,9 @@ async def list_users(
 
 
 async def get_user(db: AsyncSession, principal: Principal, *, user_id: UUID) -> User:
-    """One user; raises `UserNotFound`, also for one who is deleted and not erased yet."""
+    """One user, also one who is deleted and not erased yet; raises `UserNotFound`."""
     user = await users.find_by_id(db, user_id)
-    if user is None or user.deleted_at is not None:
+    if user is None:
         raise errors.UserNotFound
     await admin_trail.record(db, principal, AuditAction.USER_READ, subject_id=user.id)
     return user

@@ -120,7 +120,8 @@ class TestRead:
             user = await users.find_by_id(db, account.id)
             assert user is not None
             user.deleted_at = clock.utc_now()
-        assert (await admin.send("GET", path(account), expect=404))["code"] == "user_not_found"
+        assert (await admin.read(path(account)))["status"] == "deleted"
+        assert [user["id"] for user in await admin.read(USERS, status="deleted")] == [str(account.id)]
         assert (await admin.send("POST", path(account, "disable"), expect=404))["code"] == "user_not_found"
         assert str(account.id) not in [user["id"] for user in await admin.read(USERS)]
         assert (await admin.send("POST", path(account, "enable")))["status"] == "active"
