@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from authapi import migrations
 from authapi.logs import configure_logging
@@ -146,3 +146,4 @@ async def empty_tables(runtime: Runtime) -> None:
                 await db.execute(delete(table))
         await db.execute(delete(Role).where(~Role.is_built_in))
         await db.execute(delete(Permission).where(~Permission.is_built_in))
+        await db.execute(update(Role).values(requires_second_factor=False))

@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("description", sa.String(length=200), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("is_built_in", sa.Boolean(), nullable=False),
+        sa.Column("requires_second_factor", sa.Boolean(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
@@ -264,7 +265,10 @@ def seed() -> None:
         sa.column("updated_at", sa.DateTime(timezone=True)),
     )
     roles = sa.table(
-        "roles", *[sa.column(c.name, c.type) for c in permissions.columns], sa.column("rank", sa.Integer())
+        "roles",
+        *[sa.column(c.name, c.type) for c in permissions.columns],
+        sa.column("rank", sa.Integer()),
+        sa.column("requires_second_factor", sa.Boolean()),
     )
     role_permissions = sa.table(
         "role_permissions", sa.column("role_id", sa.Uuid()), sa.column("permission_id", sa.Uuid())
@@ -286,6 +290,7 @@ def seed() -> None:
                 "description": description,
                 "rank": rank,
                 "is_built_in": True,
+                "requires_second_factor": False,
             }
             | stamps
             for name, (rank, description, _) in ROLES.items()

@@ -13,6 +13,7 @@ from authapi.security.derived_keys import DerivedKeys
 from authapi.security.opaque_tokens import DeviceTokenCodec, RefreshTokenCodec
 from authapi.settings import Settings
 from authapi.token_authority import TokenAuthority
+from authapi.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Runtime:
     derived_keys: DerivedKeys
     hasher: Hasher
     breached_passwords: BreachedPasswords
+    registrations: Turns
     revocations: RevocationSet
     tokens: TokenAuthority
     refresh_tokens: RefreshTokenCodec
@@ -49,6 +51,7 @@ class Runtime:
             derived_keys=derived_keys,
             hasher=Hasher(settings.password, on_wait=observer.hash_started),
             breached_passwords=BreachedPasswords(settings.password),
+            registrations=Turns(),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,

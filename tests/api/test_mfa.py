@@ -219,3 +219,36 @@ class TestRemoval:
             headers = {"Authorization": f"Bearer {login.json()['data']['access_token']}"}
             response = await other.post(TOTP, json={"password": PASSWORD}, headers=headers)
         assert code_of(response) == "factor_exists"
+
+
+class TestRequiredByRole:
+    async def test_a_role_is_in_force_only_with_the_factor(
+        self, client: httpx.AsyncClient, accounts: Accounts, later: time_machine.Traveller
+    ) -> None:
+        admin = await accounts.admin()
+        roles = (await client.get("/api/admin/roles", headers=admin.headers)).json()["data"]
+        path = f"/api/admin/roles/{next(role['id'] for role in roles if role['name'] == 'admin')}"
+        changed = await client.patch(path, json={"requires_second_factor": True}, headers=admin.headers)
+        assert changed.status_code == 200, changed.text
+        # At once for the very caller: the database decides, not the token.
+        assert (await client.get("/api/admin/users", headers=admin.headers)).status_code == 403
+        again = await accounts.log_in(admin)
+        assert again.data["role"] is None
+        phone = await enroll(client, again)
+        later.shift(60)
+        login = await second_step(client, await first_step(client, admin), phone.code())
+        assert login.json()["data"]["role"] == "admin"
+        headers = {"Authorization": f"Bearer {login.json()['data']['access_token']}"}
+        assert (await client.get("/api/admin/users", headers=headers)).status_code == 200
+        back = await client.patch(path, json={"requires_second_factor": False}, headers=headers)
+        assert back.status_code == 200
+
+    async def test_nothing_else_of_a_built_in_role_can_be_changed(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        admin = await accounts.admin()
+        roles = (await client.get("/api/admin/roles", headers=admin.headers)).json()["data"]
+        path = f"/api/admin/roles/{roles[0]['id']}"
+        for body in ({"permissions": []}, {"requires_second_factor": True, "rank": 5}):
+            response = await client.patch(path, json=body, headers=admin.headers)
+            assert code_of(response) == "role_is_built_in"

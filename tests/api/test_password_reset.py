@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -236,7 +237,7 @@ class TestEqualWork:
     ) -> None:
         known = (await accounts.register(new_address())).email
         seen = [
-            await self.statements(app, lambda email=email: client.post(path, json={"email": email}))
+            await self.statements(app, partial(client.post, path, json={"email": email}))
             for email in (known, new_address())
         ]
         assert [text.split()[:3] for text in seen[0]] == [text.split()[:3] for text in seen[1]]
@@ -247,6 +248,7 @@ class TestEqualWork:
             email = new_address()
             body = {"email": email, "password": PASSWORD, "full_name": "Ada"}
             seen = [
-                await self.statements(app, lambda: client.post(REGISTER, json=body)) for _ in ("new", "known")
+                await self.statements(app, partial(client.post, REGISTER, json=body))
+                for _ in ("new", "known")
             ]
         assert Counter(text.split()[0] for text in seen[0]) == Counter(text.split()[0] for text in seen[1])

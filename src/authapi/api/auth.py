@@ -172,7 +172,7 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
         user_id=user.id,
         email=user.email,
         full_name=user.full_name,
-        role=next(iter(user.role_names), None),
+        role=tokens.role,
         token=tokens.access_token,
         access_token=tokens.access_token,
         expires_in=tokens.expires_in,

@@ -23,6 +23,8 @@ class Role(IdMixin, TimestampMixin, Base):
     description: Mapped[str] = mapped_column(String(200), default="")
     rank: Mapped[int] = mapped_column(default=20)
     is_built_in: Mapped[bool] = mapped_column(default=False)
+    # In force only in sessions that showed a second factor.
+    requires_second_factor: Mapped[bool] = mapped_column(default=False)
 
     permissions: Mapped[list[Permission]] = relationship(
         secondary=role_permissions, order_by=Permission.name, lazy="selectin"

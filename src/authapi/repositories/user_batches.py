@@ -28,18 +28,16 @@ async def insert_all(
     password_hashes: dict[UUID, str],
     assignments: list[dict[str, Any]],
 ) -> None:
-    """Insert accounts, the hashes of those who have one, and rows of assigned roles.
+    """Insert accounts (one at least), the hashes of those who have one, and rows of assigned roles.
 
     Raises `IntegrityError` when somebody else was faster with an address or an id.
     """
     credentials = [{"user_id": id, "password_hash": stored} for id, stored in password_hashes.items()]
-    for table, rows in (
-        (User.__table__, users),
-        (PasswordCredential.__table__, credentials),
-        (user_roles, assignments),
-    ):
-        if rows:
-            await db.execute(insert(table), rows)
+    await db.execute(insert(User), users)
+    if credentials:
+        await db.execute(insert(PasswordCredential), credentials)
+    if assignments:
+        await db.execute(insert(user_roles), assignments)
 
 
 async def read_on(db: AsyncSession, *, after: str, limit: int) -> Sequence[User]:

@@ -32,6 +32,7 @@ class RoleResponse(ResponseModel):
     description: str
     rank: int
     is_built_in: bool = Field(description="Built-in roles cannot be changed or deleted.")
+    requires_second_factor: bool = Field(description="In force only in logins with a second factor.")
     permissions: list[str] = Field(examples=[["users:read"]])
     created_at: datetime
     updated_at: datetime
@@ -42,6 +43,7 @@ class CreateRoleRequest(RequestModel):
     description: Description = ""
     rank: Rank = 20
     permissions: PermissionNames = Field(default_factory=list)
+    requires_second_factor: bool = False
 
 
 class UpdateRoleRequest(RequestModel):
@@ -50,3 +52,6 @@ class UpdateRoleRequest(RequestModel):
     description: Description = Field(default_factory=str)
     rank: Rank = Field(default_factory=int)
     permissions: PermissionNames = Field(default_factory=list, description="All that the role shall hold.")
+    requires_second_factor: bool = Field(
+        default_factory=bool, description="The one field that built-in roles let you change, too."
+    )

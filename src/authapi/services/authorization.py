@@ -10,6 +10,7 @@ from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import users
 from authapi.services import audit, second_factors
+from authapi.services.rights import SECOND_FACTOR_AMR, rights_in_session
 
 
 async def require_role(db: AsyncSession, principal: Principal, *names: str) -> User:
@@ -19,10 +20,11 @@ async def require_role(db: AsyncSession, principal: Principal, *names: str) -> U
     account that is gone or disabled, `PermissionDenied`, `InsufficientScope`.
     """
     user = await get_active_user(db, principal)
-    if not set(names) & set(user.role_names):
+    rights = rights_in_session(user, amr=principal.amr)
+    if not set(names) & set(rights.roles):
         await _deny(db, principal, reason="missing_role")
         raise errors.PermissionDenied(f"needs one of the roles {', '.join(names)}")
-    if not principal.scopes.issuperset(user.permission_names):
+    if not principal.scopes.issuperset(rights.permissions):
         await _deny(db, principal, reason="narrowed_scope")
         raise errors.InsufficientScope("the token was narrowed by scope")
     return user
@@ -35,7 +37,7 @@ async def require_permission(db: AsyncSession, principal: Principal, permission:
     `InvalidAccessToken`, `PermissionDenied`, `InsufficientScope`.
     """
     user = await get_active_user(db, principal)
-    if permission not in user.permission_names:
+    if permission not in rights_in_session(user, amr=principal.amr).permissions:
         await _deny(db, principal, reason="missing_permission")
         raise errors.PermissionDenied(f"needs {permission}")
     if permission not in principal.scopes:
@@ -51,7 +53,9 @@ async def require_fresh(db: AsyncSession, principal: Principal, *, max_age: time
     """
     if clock.utc_now() - principal.auth_time > max_age:
         raise errors.ReauthenticationRequired
-    if "mfa" not in principal.amr and await second_factors.factors_of(db, user_id=principal.user_id):
+    if SECOND_FACTOR_AMR not in principal.amr and await second_factors.factors_of(
+        db, user_id=principal.user_id
+    ):
         raise errors.SecondFactorRequired
 
 

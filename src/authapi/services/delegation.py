@@ -14,6 +14,7 @@ from authapi.enums import AuditAction, BuiltInRole, Outcome, Permission
 from authapi.models import Role, User
 from authapi.principal import Principal
 from authapi.services import audit, authorization
+from authapi.services.rights import rights_in_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ async def load_delegator(db: AsyncSession, principal: Principal, permission: Per
     he waited for them. Raises `InvalidAccessToken`, `PermissionDenied`, `InsufficientScope`.
     """
     user = await authorization.require_permission(db, principal, permission)
-    held = frozenset(user.permission_names)
+    rights = rights_in_session(user, amr=principal.amr)
+    held = frozenset(rights.permissions)
     return Delegator(
         principal=principal,
-        is_admin=BuiltInRole.ADMIN in user.role_names and principal.scopes >= held,
+        is_admin=BuiltInRole.ADMIN in rights.roles and principal.scopes >= held,
         permissions=held & principal.scopes,
     )
 

@@ -37,11 +37,36 @@ async def register(
     address is answered like a new one, and its owner gets a mail. Raises `RegistrationClosed`, `InvalidEmail`,
     `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
-    mode = runtime.settings.registration.mode
-    if mode is RegistrationMode.CLOSED:
+    if runtime.settings.registration.mode is RegistrationMode.CLOSED:
         raise errors.RegistrationClosed
     address = parse_new_email(runtime, email)
-    # The unique constraint decides; this look only spares a hash for an address that is plainly taken.
+    # The unique constraint decides. Taking turns spares the hashes of a burst for one address, which would
+    # fill the queue that honest logins wait in; nobody who waits holds a connection.
+    async with runtime.registrations.take(address.canonical):
+        tokens = await _register(
+            db,
+            runtime,
+            address=address,
+            password=password,
+            full_name=full_name,
+            phone=phone,
+            locale=locale,
+        )
+        await hand_back_connection(db)
+    return tokens
+
+
+async def _register(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    address: EmailAddress,
+    password: str,
+    full_name: str,
+    phone: str | None,
+    locale: str,
+) -> SessionTokens | None:
+    mode = runtime.settings.registration.mode
     owner = await users.find_bare_by_email(db, email_canonical=address.canonical)
     if owner is not None and mode is RegistrationMode.OPEN:
         raise errors.EmailTaken

@@ -19,7 +19,9 @@ from authapi.services.role_assignment import MAX_CLAIM_BYTES
 # The list is not paged.
 MAX_ROLES = 200
 # The name stays: tokens and other services know the role by it.
-EDITABLE_FIELDS = frozenset({"description", "rank", "permissions"})
+EDITABLE_FIELDS = frozenset({"description", "rank", "permissions", "requires_second_factor"})
+# Of a built-in role an installation may only choose how its holders have to log in.
+EDITABLE_OF_BUILT_IN = frozenset({"requires_second_factor"})
 
 
 async def list_roles(db: AsyncSession, principal: Principal) -> list[Role]:
@@ -46,6 +48,7 @@ async def create_role(
     description: str,
     rank: int,
     permission_names: Sequence[str],
+    requires_second_factor: bool = False,
 ) -> Role:
     """Make a role with some of the caller's permissions.
 
@@ -56,7 +59,13 @@ async def create_role(
     await delegation.ensure_may_grant_permissions(db, delegator, permission_names)
     if await roles.count(db) >= MAX_ROLES:
         raise errors.CatalogueFull
-    role = Role(name=name, description=description, rank=rank, permissions=granted)
+    role = Role(
+        name=name,
+        description=description,
+        rank=rank,
+        permissions=granted,
+        requires_second_factor=requires_second_factor,
+    )
     _ensure_fits_token_alone(role)
     await roles.add(db, role)
     await admin_trail.record(
@@ -78,7 +87,9 @@ async def update_role(
     """
     if not changes.keys() <= EDITABLE_FIELDS:
         raise ValueError(f"not editable: {sorted(changes.keys() - EDITABLE_FIELDS)}")
-    role, delegator = await _hold_role(db, principal, role_id)
+    role, delegator = await _hold_role(
+        db, principal, role_id, even_built_in=changes.keys() <= EDITABLE_OF_BUILT_IN
+    )
     before = _names(role.permissions)
     new_values = dict(changes)
     if "permissions" in changes:
@@ -127,13 +138,15 @@ async def _hold(db: AsyncSession, principal: Principal) -> Delegator:
     return await delegation.load_delegator(db, principal, BuiltInPermission.ROLES_WRITE)
 
 
-async def _hold_role(db: AsyncSession, principal: Principal, role_id: UUID) -> tuple[Role, Delegator]:
+async def _hold_role(
+    db: AsyncSession, principal: Principal, role_id: UUID, *, even_built_in: bool = False
+) -> tuple[Role, Delegator]:
     """The role to change and the caller; taking permissions away needs them as much as giving them."""
     delegator = await _hold(db, principal)
     role = await roles.find_by_id(db, role_id)
     if role is None:
         raise errors.RoleNotFound
-    if role.is_built_in:
+    if role.is_built_in and not even_built_in:
         raise errors.RoleIsBuiltIn
     await delegation.ensure_may_grant(db, delegator, [role])
     return role, delegator

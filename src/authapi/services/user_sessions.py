@@ -12,6 +12,7 @@ from authapi.models import KnownDevice, User, UserSession
 from authapi.repositories import service_clients, user_sessions
 from authapi.runtime import Runtime
 from authapi.services import known_devices, revocation
+from authapi.services.rights import rights_in_session
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
 
@@ -24,6 +25,8 @@ class SessionTokens:
     access_token: str
     expires_in: int
     scope: str
+    # The strongest of the roles in force; None without any.
+    role: str | None
     refresh_token: str
     # Only right after a login: names the device, for when strangers hammer the account.
     device_token: str | None = None
@@ -85,12 +88,13 @@ def issue_tokens(
     The session's `last_used_at` becomes the token's `iat`: read it before the user's rights. `narrowed_to`
     leaves this one access token only some of the scopes (RFC 6749 section 6).
     """
-    granted = granted_scopes(user, requested=user_session.scope)
+    rights = rights_in_session(user, amr=user_session.amr)
+    granted = narrow(rights.permissions, requested=user_session.scope)
     scope = " ".join(name for name in granted if narrowed_to is None or name in narrowed_to)
     issued = runtime.tokens.issue_for_user(
         user_id=user.id,
         email=user.email,
-        roles=user.role_names,
+        roles=rights.roles,
         scope=scope,
         user_session_id=user_session.id,
         amr=user_session.amr,
@@ -105,17 +109,15 @@ def issue_tokens(
         access_token=issued.token,
         expires_in=issued.expires_in,
         scope=scope,
+        role=next(iter(rights.roles), None),
         refresh_token=runtime.refresh_tokens.issue(user_session.id, user_session.generation),
     )
 
 
-def granted_scopes(user: User, *, requested: str | None) -> list[str]:
-    """The user's permissions, or those of them that were asked for: a token never holds more."""
-    permissions = user.permission_names
-    if requested is None:
-        return list(permissions)
-    wanted = set(requested.split())
-    return [permission for permission in permissions if permission in wanted]
+def narrow(permissions: Sequence[str], *, requested: str | None) -> list[str]:
+    """All of the permissions, or those of them that were asked for: a token never holds more."""
+    wanted = None if requested is None else set(requested.split())
+    return [permission for permission in permissions if wanted is None or permission in wanted]
 
 
 async def list_sessions(db: AsyncSession, *, user_id: UUID) -> list[UserSession]:

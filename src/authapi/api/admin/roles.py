@@ -53,6 +53,7 @@ async def create_role(
         description=body.description,
         rank=body.rank,
         permission_names=body.permissions,
+        requires_second_factor=body.requires_second_factor,
     )
     return ApiResponse(message="The role is made.", data=role_response(role))
 
@@ -106,6 +107,7 @@ def role_response(role: Role) -> RoleResponse:
         description=role.description,
         rank=role.rank,
         is_built_in=role.is_built_in,
+        requires_second_factor=role.requires_second_factor,
         permissions=[permission.name for permission in role.permissions],
         created_at=role.created_at,
         updated_at=role.updated_at,
