@@ -260,9 +260,17 @@ def _read_shared(directory: Path) -> list[Metric]:
         if pid is not None and not _is_alive(int(pid[1])):
             # A worker that was killed: what it counted stays, what it held is gone.
             path.unlink(missing_ok=True)
-    collector = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]
-    metrics: list[Metric] = list(collector.collect())  # type: ignore[no-untyped-call]
+    # A worker that starts at this moment has made its files and not yet filled them.
+    files = [str(path) for path in directory.glob("*.db") if _size(path)]
+    metrics: list[Metric] = list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
     return metrics
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _is_alive(pid: int) -> bool:

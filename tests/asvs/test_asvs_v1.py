@@ -62,7 +62,12 @@ async def test_asvs_1_3_10(name: str, client: httpx.AsyncClient, accounts: Accou
 async def test_asvs_1_4_2(number: str, client: httpx.AsyncClient, accounts: Accounts) -> None:
     """A number out of range is refused wherever one is taken."""
     admin = await accounts.admin()
-    for path in ("/api/admin/users", "/api/admin/audit-events", "/api/public/search?q=ada", "/api/profile/activity"):
+    for path in (
+        "/api/admin/users",
+        "/api/admin/audit-events",
+        "/api/public/search?q=ada",
+        "/api/profile/activity",
+    ):
         response = await client.get(path, params={"limit": number}, headers=admin.headers)
         assert response.status_code in {400, 414, 422}, f"{path}: {response.text}"
 

@@ -69,7 +69,9 @@ def test_asvs_3_4_5(answers: list[Answer]) -> None:
 
 def test_asvs_3_4_6(answers: list[Answer]) -> None:
     """Nothing of ours is framed; the mailbox of developers frames its own mails."""
-    assert not lacking([a for a in answers if "/dev/mail/" not in a.path], "content-security-policy", "ancestors 'none'")
+    assert not lacking(
+        [a for a in answers if "/dev/mail/" not in a.path], "content-security-policy", "ancestors 'none'"
+    )
     assert not lacking(answers, "content-security-policy", "frame-ancestors")
 
 
@@ -84,7 +86,9 @@ async def test_asvs_3_5_2(app: FastAPI, client: httpx.AsyncClient, accounts: Acc
         for kind in ("text/plain", "multipart/form-data; boundary=x", None):
             headers = {"Content-Type": kind} if kind else {}
             response = await client.request(method, path, content=bodies, headers=headers)
-            assert response.status_code in {400, 401, 403, 415, 422}, f"{method} {path} {kind}: {response.text}"
+            assert response.status_code in {400, 401, 403, 415, 422}, (
+                f"{method} {path} {kind}: {response.text}"
+            )
 
 
 async def test_asvs_3_5_3(
@@ -107,7 +111,9 @@ async def rows(runtime: Runtime) -> dict[str, list[str]]:
     async with runtime.database.unit_of_work() as db:
         for table in Base.metadata.sorted_tables:
             if table.name not in WRITTEN_BY_READERS:
-                found[table.name] = sorted(map(repr, (await db.execute(select(table))).all()))
+                # The delivery that goes on meanwhile changes the state of mails; none may be added.
+                columns = [table.c.id] if table.name == "mail_messages" else [table]
+                found[table.name] = sorted(map(repr, (await db.execute(select(*columns))).all()))
         assert (await db.scalar(select(func.count()).select_from(Base.metadata.tables["users"]))) == 1
     return found
 

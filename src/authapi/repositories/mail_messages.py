@@ -156,7 +156,7 @@ async def count_unsent(db: AsyncSession) -> dict[str, int]:
         .where(MailMessage.state.in_([MailState.PENDING, MailState.DEAD]))
         .group_by(MailMessage.state)
     )
-    return {state: count for state, count in await db.execute(statement)}
+    return {row[0]: row[1] for row in await db.execute(statement)}
 
 
 async def list_sealed(db: AsyncSession) -> Sequence[MailMessage]:

@@ -16,6 +16,11 @@ TABLES: Sequence[Table] = Base.metadata.sorted_tables
 _BUILT_IN = {model.__table__: ~model.__table__.c.is_built_in for model in (Permission, Role)}
 
 
+async def forbid_writing(db: AsyncSession) -> None:
+    """From now on SQLite refuses every change over this connection."""
+    await db.execute(text("PRAGMA query_only = ON"))
+
+
 async def count(db: AsyncSession, table: Table) -> int:
     """How many rows a table has; reads them all."""
     return await db.scalar(select(func.count()).select_from(table)) or 0

@@ -1,5 +1,6 @@
 """What one line of an import says about a user, checked."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from authapi.security.passwords import UnusableHash
 # The same as for people who register.
 PHONE = r"^\+?[0-9 ()./-]{3,31}$"
 FULL_NAME = r"^[^\x00-\x1f\x7f]*$"
+_FIELD_NAME = re.compile(r"[a-z_]{1,32}")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,8 +76,10 @@ def check_user(runtime: Runtime, values: Mapping[str, Any]) -> ImportedUser:
         given = _Values.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0])
+        if not _FIELD_NAME.fullmatch(name):
+            name = "a field"
         # Pydantic's messages on some types quote the text; its codes never do.
-        name = ".".join(str(part) for part in first["loc"][:1])
         raise LineRefused(f"{name}: {first['type'].replace('_', ' ')}") from None
     address = _check_address(runtime, given.email)
     now = clock.utc_now()

@@ -58,6 +58,7 @@ class MailDelivery:
 
     async def start(self) -> None:
         """Try at once what waits since an earlier start, then follow; raises what the database raises."""
+        self._is_stopping = False
         async with self._database.unit_of_work() as db:
             await mail_messages.hurry(db, now=clock.utc_now())
         self._task = asyncio.create_task(self._follow(), name="mail-delivery")

@@ -80,7 +80,6 @@ def _keep_others_out(connection: DBAPIConnection, _record: ConnectionPoolEntry) 
     cursor.execute("PRAGMA locking_mode = EXCLUSIVE")
     cursor.execute("SELECT count(*) FROM sqlite_master")
     cursor.fetchall()
-    cursor.execute("PRAGMA query_only = ON")
     cursor.close()
 
 
@@ -109,6 +108,7 @@ async def _prepare_target(target: Database, target_url: str) -> None:
 
 
 async def _move(old: AsyncSession, new: AsyncSession, on_progress: OnProgress) -> list[MovedTable]:
+    await whole_tables.forbid_writing(old)
     # A service that starts on the target in this moment makes its first key behind this lock.
     await signing_keys.lock(new)
     present = await whole_tables.count_beyond_seeds(new)

@@ -96,14 +96,17 @@ class _CsvParser:
     def __init__(self, header: str) -> None:
         # Spreadsheets separate by semicolons where the comma belongs to numbers.
         self._delimiter = max(",;\t", key=header.count)
-        self._columns = [name.strip() for name in self._split(header)]
+        try:
+            self._columns = [name.strip() for name in self._split(header)]
+        except _Unparsable as problem:
+            raise UnreadableFile(f"its first line {problem}") from None
         if "password" in self._columns:
             raise UnreadableFile(f"the column password {_PLAIN_PASSWORD}")
-        unknown = sorted(set(self._columns) - set(FIELDS))
-        if unknown:
-            raise UnreadableFile(f"the first line names columns that are not known: {', '.join(unknown)}")
+        if not set(self._columns) <= set(FIELDS):
+            # They are not repeated: without a header, the first line is somebody's address and hash.
+            raise UnreadableFile(f"its first line must name the columns, some of: {', '.join(FIELDS)}")
         if "email" not in self._columns or len(set(self._columns)) < len(self._columns):
-            raise UnreadableFile("the first line must name the columns, each once, email among them")
+            raise UnreadableFile("its first line must name the columns, each once, email among them")
 
     def __call__(self, raw: bytes) -> dict[str, Any]:
         cells = self._split(raw.decode())
