@@ -26,7 +26,7 @@ CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock
+.PHONY: help run test check format lock audit
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,13 @@ lock: $(if $(UV),,build/uv/bin/uv) ## renew the lock files after a change of the
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
 	printf 'hatchling>=1.27\neditables\n' | $(COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+
+audit: $(DEV_STAMP) build/audit/bin/pip-audit ## look for known vulnerabilities in what is locked; writes build/sbom.json
+	@$(BIN)/python -m tests.support.audit build/audit/bin/pip-audit build/sbom.json
+
+build/audit/bin/pip-audit:
+	@$(PYTHON) -m venv build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 build/uv/bin/uv:
 	@$(PYTHON) -m venv build/uv

@@ -1,5 +1,6 @@
 """FastAPI's OpenTelemetry support, should an operator switch it on: what it is told to leave out."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,14 @@ class TestConfiguration:
 async def test_spans_hold_neither_tokens_nor_messages() -> None:
     if importlib.util.find_spec("opentelemetry.sdk") is None:
         pytest.skip("spans were not looked at: the extra is not installed; pip install 'authapi[otel]'")
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    app = FastAPI(telemetry={**TELEMETRY, "tracer_provider": provider})
+    sdk: Any = importlib.import_module("opentelemetry.sdk.trace")
+    export: Any = importlib.import_module("opentelemetry.sdk.trace.export")
+    in_memory: Any = importlib.import_module("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    exporter = in_memory.InMemorySpanExporter()
+    provider = sdk.TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+    configuration: Any = {**TELEMETRY, "tracer_provider": provider}
+    app = FastAPI(telemetry=configuration)
 
     @app.post("/fail")
     async def fail(body: dict[str, Any]) -> None:

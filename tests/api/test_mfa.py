@@ -249,6 +249,7 @@ class TestRequiredByRole:
         admin = await accounts.admin()
         roles = (await client.get("/api/admin/roles", headers=admin.headers)).json()["data"]
         path = f"/api/admin/roles/{roles[0]['id']}"
-        for body in ({"permissions": []}, {"requires_second_factor": True, "rank": 5}):
+        bodies: list[dict[str, object]] = [{"permissions": []}, {"requires_second_factor": True, "rank": 5}]
+        for body in bodies:
             response = await client.patch(path, json=body, headers=admin.headers)
             assert code_of(response) == "role_is_built_in"

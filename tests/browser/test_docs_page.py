@@ -13,7 +13,7 @@ from authapi.api.docs import DOCS_CSP
 from authapi.main import create_app
 from tests.conftest import make_settings
 from tests.support.browser import Browser, Page, chromium_or_skip, open_browser
-from tests.support.serving import serve
+from tests.support.serving import serve, serve_beside
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,8 @@ async def base_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
     directory = tmp_path_factory.mktemp("docs")
     database_url = f"sqlite+aiosqlite:///{directory / 'authapi.sqlite3'}"
     await migrations.upgrade(database_url)
-    with serve(create_app(make_settings(database_url=database_url, data_dir=directory))) as url:
+    settings = make_settings(database_url=database_url, data_dir=directory)
+    async with serve_beside(create_app(settings)) as url:
         body = {"email": EMAIL, "password": PASSWORD, "full_name": "Ada Lovelace"}
         async with httpx.AsyncClient(base_url=url) as client:
             (await client.post("/api/auth/register", json=body)).raise_for_status()

@@ -7,7 +7,7 @@ from authapi.main import create_app
 from authapi.settings import RateLimitSettings
 from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD
-from tests.support.serving import serve
+from tests.support.serving import serve_beside
 
 
 async def test_first_day(app: FastAPI, database_url: str) -> None:
@@ -17,7 +17,7 @@ async def test_first_day(app: FastAPI, database_url: str) -> None:
         data_dir=app.state.runtime.settings.data_dir,
         rate_limit=RateLimitSettings().model_dump(),
     )
-    with serve(create_app(settings)) as url:
+    async with serve_beside(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             ada = {"email": "ada@example.com", "password": PASSWORD}
             registered = await client.post("/api/auth/register", json={**ada, "full_name": "Ada Lovelace"})

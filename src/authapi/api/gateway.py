@@ -6,7 +6,7 @@ they are plain Starlette routes: FastAPI's dependencies would cost more than the
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
@@ -19,7 +19,7 @@ from starlette.routing import Route
 from authapi import errors
 from authapi.api.dependencies import DbSession, RuntimeDep
 from authapi.enums import BuiltInRole
-from authapi.error_handlers import error_response
+from authapi.error_handlers import error_response, render_errors_with
 from authapi.rate_limit import LimitedRoute, RateLimits, limits, rate_limit_headers
 from authapi.runtime import Runtime
 from authapi.security.access_tokens import AccessTokenClaims
@@ -47,10 +47,9 @@ class BasicRoute(LimitedRoute):
         handle = super().get_route_handler()
 
         async def handle_basic(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except errors.AuthApiError as error:
-                return _refuse_login(error)
+            # No exception is caught here: it has to get past the unit of work, which rolls back for it.
+            render_errors_with(request, _refuse_login)
+            return await handle(request)
 
         return handle_basic
 
@@ -210,14 +209,21 @@ def _basic_credentials(request: Request) -> tuple[str, str]:
     return user_id, password
 
 
-def _refuse_login(error: errors.AuthApiError) -> Response:
+def _refuse_login(
+    error: errors.AuthApiError,
+    *,
+    status_code: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     if isinstance(error, errors.NotAuthenticated):
-        response = _text(error, MISSING_CREDENTIALS)
+        text = MISSING_CREDENTIALS
     elif isinstance(error, errors.InvalidCredentials | errors.AccountDisabled):
-        response = _text(error, INVALID_CREDENTIALS, status_code=401)
+        text, status_code = INVALID_CREDENTIALS, 401
     else:
         # Too many attempts, too busy, or a second factor, which HTTP Basic cannot carry.
-        response = _text(error, error.message)
+        text = error.message
+    rendered = error_response(error, status_code=status_code, headers=headers)
+    response = PlainTextResponse(text, status_code=rendered.status_code, headers=_bare(rendered))
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
     return response
@@ -230,8 +236,12 @@ def _text(error: errors.AuthApiError, text: str, *, status_code: int | None = No
 
 
 def _headers(error: errors.AuthApiError) -> dict[str, str]:
-    rendered = error_response(error).headers
-    return {name: value for name, value in rendered.items() if not name.startswith("content-")}
+    return _bare(error_response(error))
+
+
+def _bare(rendered: Response) -> dict[str, str]:
+    """The headers of an answer that are not about its body."""
+    return {name: value for name, value in rendered.headers.items() if not name.startswith("content-")}
 
 
 def _log(error: errors.AuthApiError) -> None:
