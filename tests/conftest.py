@@ -40,6 +40,9 @@ BASE_URL = "http://127.0.0.1:5001"
 PLENTY = "1000000/minute"
 KEPT_TABLES = {Role.__table__, Permission.__table__, role_permissions, SigningKey.__table__}
 
+# The applications of `shared_app`, by database.
+SHARED_APPS: dict[str, FastAPI] = {}
+
 MakeApp = Callable[..., AbstractAsyncContextManager[FastAPI]]
 
 
@@ -79,7 +82,9 @@ async def shared_app(database_url: str, tmp_path_factory: pytest.TempPathFactory
     """One application for all tests on a database; `app` empties its tables first."""
     settings = make_settings(database_url=database_url, data_dir=tmp_path_factory.mktemp("data"))
     async with running_app(settings) as app:
+        SHARED_APPS[database_url] = app
         yield app
+        del SHARED_APPS[database_url]
 
 
 @pytest.fixture
@@ -116,11 +121,22 @@ async def make_app(database_url: str, tmp_path: Path) -> MakeApp:
     @asynccontextmanager
     async def build(**overrides: Any) -> AsyncIterator[FastAPI]:
         settings = make_settings(database_url=database_url, data_dir=tmp_path, **overrides)
-        async with running_app(settings) as app:
+        async with without_shared_delivery(database_url), running_app(settings) as app:
             await empty_tables(app.state.runtime)
             yield app
 
     return build
+
+
+@asynccontextmanager
+async def without_shared_delivery(database_url: str) -> AsyncIterator[None]:
+    """Keep the shared application from sending the mails of another one on the same database."""
+    shared = SHARED_APPS.get(database_url)
+    if shared is not None:
+        await shared.state.mail_delivery.stop()
+    yield
+    if shared is not None:
+        await shared.state.mail_delivery.start()
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ class OneTimeTokenPurpose(StrEnum):
 
 
 class MailKind(StrEnum):
-    """The mails that authapi sends; each has a text and an HTML template of this name."""
+    """The mails that authapi sends; each has a template of this name."""
 
     VERIFY_EMAIL = "verify_email"
     # To the owner of an address that somebody tried to register again.

@@ -55,7 +55,8 @@ class _Group(BaseModel):
 
 
 class DatabaseSettings(_Group):
-    url: DatabaseUrl | None = Field(None, description="SQLite in the data directory unless set")
+    # Not shown: it may hold a password.
+    url: DatabaseUrl | None = Field(None, repr=False, description="SQLite in the data directory unless set")
     pool_size: int = Field(10, ge=1, le=500, description="connections a worker may hold")
     timeout: Duration = Field(timedelta(seconds=2), description="longest wait for a statement")
     pgbouncer: bool = Field(False, description="the URL leads to PgBouncer in transaction mode")
@@ -127,7 +128,9 @@ class PasswordSettings(_Group):
 
 class RateLimitSettings(_Group):
     enabled: bool = Field(True, description="production refuses to start without limits")
-    storage_url: str = Field("memory://", description="memory:// or redis://…; share Redis between workers")
+    storage_url: str = Field(
+        "memory://", repr=False, description="memory:// or redis://…; share Redis between workers"
+    )
     auth: str = Field("5/minute", description="register, login and whatever else takes a password")
     refresh: str = Field("60/minute", description="token refresh")
     search: str = Field("20/minute", description="public search")
@@ -139,7 +142,9 @@ class RateLimitSettings(_Group):
 
 class MailSettings(_Group):
     url: MailUrl = Field(
-        "console://", description="console://, file:///dir, smtp://, smtp+starttls:// or smtps://user:pw@host"
+        "console://",
+        repr=False,
+        description="console://, file:///dir, smtp://, smtp+starttls:// or smtps://user:pw@host",
     )
     sender: MailSender = Field(
         "authapi <no-reply@localhost>",

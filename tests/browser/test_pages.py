@@ -112,8 +112,10 @@ async def picture(page: Page, name: str, *, width: int = 640) -> None:
     """Keep a picture of the whole page, if the documentation's are to be renewed."""
     if SCREENSHOTS:
         metrics = {"width": width, "height": 1, "deviceScaleFactor": 1, "mobile": True}
-        await page.send("Emulation.setDeviceMetricsOverride", **metrics)
-        metrics["height"] = await page.evaluate("document.documentElement.scrollHeight")
+        # Twice: the space above depends on the height.
+        for _ in range(2):
+            await page.send("Emulation.setDeviceMetricsOverride", **metrics)
+            metrics["height"] = await page.evaluate("document.documentElement.scrollHeight")
         await page.send("Emulation.setDeviceMetricsOverride", **metrics)
         await page.screenshot(Path(SCREENSHOTS) / f"{name}.png")
         await page.send("Emulation.clearDeviceMetricsOverride")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.audit import LOCKS, ROOT, AuditImpossible, bill_of_materials, judge, look_up, read_lock
 
-ECDSA = {"id": "PYSEC-2026-1325", "fix_versions": [], "aliases": ["CVE-2024-23342"], "description": "…"}
+ECDSA = {"id": "GHSA-wj6h-64fc-37mp", "fix_versions": [], "aliases": ["CVE-2024-23342"], "description": "…"}
 JOSE = {"id": "PYSEC-2024-232", "fix_versions": ["3.4.0"], "aliases": ["CVE-2024-33663"], "description": "…"}
 
 
