@@ -12,6 +12,8 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from authapi.models import User, UserSession
 from authapi.security.passwords import PasswordHasher
 from tests.conftest import http_client, make_settings, running_app
 from tests.support.accounts import PASSWORD
-from tests.support.command import clean_environment
+from tests.support.command import clean_environment, command_line
 from tests.support.postgres import start_postgres
 from tests.support.processes import scratch_directory
 
@@ -45,8 +47,6 @@ def write_users(file: Path, count: int) -> None:
 
 async def run(directory: Path, *arguments: str) -> float:
     """Run a command; returns the seconds."""
-    from tests.support.command import command_line
-
     started = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *command_line(*arguments),
@@ -80,6 +80,13 @@ async def add_sessions(url: str) -> None:
     await database.close()
 
 
+@asynccontextmanager
+async def serving(url: str, directory: Path) -> AsyncIterator[httpx.AsyncClient]:
+    settings = make_settings(database_url=url, data_dir=directory / ".authapi", secret_key=SECRET_KEY)
+    async with running_app(settings) as app, http_client(app) as client:
+        yield client
+
+
 async def log_in(client: httpx.AsyncClient, number: int) -> dict[str, str]:
     body = {"email": email(number), "password": PASSWORD}
     response = await client.post("/api/auth/login", json=body)
@@ -105,17 +112,10 @@ async def measure(directory: Path, target_url: str, *, count: int, checked: int)
     print(f"export   {count} users: {seconds:6.1f} s")
     await add_sessions(source_url)
     numbers = range(0, count, max(1, count // checked))
-    settings = {"data_dir": directory / ".authapi", "secret_key": SECRET_KEY}
-    async with (
-        running_app(make_settings(database_url=source_url, **settings)) as app,
-        http_client(app) as client,
-    ):
+    async with serving(source_url, directory) as client:
         before = {number: await log_in(client, number) for number in numbers}
     print(f"promote  {count} users: {await run(directory, 'promote', '--to', target_url):6.1f} s")
-    async with (
-        running_app(make_settings(database_url=target_url, **settings)) as app,
-        http_client(app) as client,
-    ):
+    async with serving(target_url, directory) as client:
         for number, tokens in before.items():
             await check(client, number, tokens)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024

@@ -18,7 +18,8 @@ def problems(*, workers: int = 1, **overrides: Any) -> list[str]:
         "secret_key": STRONG,
         "public_url": "https://auth.example.org",
         **overrides,
-        "mail": {"url": "smtps://mail.example.org", "from": "no-reply@example.org"} | overrides.get("mail", {}),
+        "mail": {"url": "smtps://mail.example.org", "from": "no-reply@example.org"}
+        | overrides.get("mail", {}),
     }
     return production_problems(Settings(**values), workers=workers)
 

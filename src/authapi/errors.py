@@ -262,7 +262,9 @@ class EmailNotVerified(Forbidden):
     """Told only to somebody who has just shown the right password."""
 
     code = "email_not_verified"
-    message = "Confirm your e-mail address first, with the link that was mailed to it. You can ask for another."
+    message = (
+        "Confirm your e-mail address first, with the link that was mailed to it. You can ask for another."
+    )
     keeps_writes = True
     oauth2_error = "invalid_grant"
 

@@ -27,18 +27,34 @@ def load_derived_keys(settings: Settings) -> DerivedKeys:
 def _read_or_create(path: Path) -> bytes:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A second process that starts at the same time must not see half a key: write aside, then link.
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
         if not path.exists():
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-            try:
-                os.link(fresh, path)
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
-        return path.read_bytes().strip()
+            _create(path)
+        key = path.read_bytes().strip()
     except OSError as error:
         raise InvalidSettings([f"AUTHAPI_DATA_DIR: cannot use {path.parent}: {error.strerror}"]) from None
+    if len(key) < MIN_SECRET_BYTES:
+        raise InvalidSettings([f"AUTHAPI_DATA_DIR: {path} holds no secret key; restore it from a backup"])
+    return key
+
+
+def _create(path: Path) -> None:
+    # A process that starts at the same time must not see half a key: write aside, then link. The name is
+    # random because processes in two containers may have the same number.
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        # The database's contents, sealed under this key, survive a power cut; so must the key.
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -18,6 +18,7 @@ from authapi.runtime import Runtime
 from authapi.security import password_policy
 from authapi.security.password_policy import PasswordRejected
 from authapi.services import mail_links, one_time_tokens
+from authapi.services.new_passwords import BREACHED
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.mails import Mails, new_address, token_of
@@ -290,7 +291,7 @@ class TestCatalogues:
     @staticmethod
     def texts() -> set[str]:
         """Every text that a page may show."""
-        found = {text for _, text in problems.TEXTS} | {problems.OTHERWISE}
+        found = {text for _, text in problems.TEXTS} | {problems.OTHERWISE, BREACHED}
         for path in TEMPLATES.glob("*.html"):
             with path.open("rb") as file:
                 for _, _, message, _ in babel_extract(file, ["_"], [], {}):

@@ -25,9 +25,7 @@ def test_asvs_14_2_3() -> None:
     """Few sources can open a connection, and none of them to a third party of our choice."""
     assert sources.importers("httpx") <= {"breached_passwords.py", "verify/http.py"}
     assert sources.importers("aiosmtplib") == {"mail/smtp.py"}
-    assert (
-        not sources.importers("requests") | sources.importers("aiohttp")
-    )
+    assert not sources.importers("requests") | sources.importers("aiohttp")
 
 
 def test_asvs_14_3_2(answers: list[Answer]) -> None:

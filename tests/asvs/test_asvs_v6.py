@@ -96,7 +96,9 @@ def test_asvs_6_4_2(document: dict[str, Any]) -> None:
         for field in schema.get("properties", {})
     }
     assert "new_password" in names
-    assert not [name for name in names if name != "token_type_hint" and re.search("hint|question|maiden", name)]
+    assert not [
+        name for name in names if name != "token_type_hint" and re.search("hint|question|maiden", name)
+    ]
 
 
 def test_asvs_6_5_3() -> None:

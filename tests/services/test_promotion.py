@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import asyncpg
 import httpx
 import pyotp
 import pytest
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, Table, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, migrations
 from authapi.database import Database
-from authapi.models import Permission, Revocation, Role, User
+from authapi.models import Permission, Revocation, Role, User, role_permissions
 from authapi.repositories import revocations, whole_tables
 from authapi.runtime import Runtime
 from authapi.services import audit_chain, user_import
@@ -282,6 +283,20 @@ class TestInterrupted:
         rows = await rows_by_table(target_url)
         assert rows["users"] == set()
         assert len(rows["roles"]) == 3
+
+    async def test_a_row_that_does_not_arrive(
+        self, source_url: str, target_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await migrations.upgrade(source_url)
+        copy_in = whole_tables.copy_in
+
+        async def lose_one(db: AsyncSession, table: Table, rows: Sequence[Row[Any]], **options: Any) -> None:
+            await copy_in(db, table, rows[1:] if table is role_permissions else rows, **options)
+
+        monkeypatch.setattr(whole_tables, "copy_in", lose_one)
+        with pytest.raises(PromotionRefused, match="role_permissions: 11 rows were read, 10 have arrived"):
+            await move(source_url, target_url)
+        assert (await rows_by_table(target_url))["audit_events"] == set()
 
     async def test_killed_in_the_middle_and_run_again(
         self, source_url: str, target_url: str, tmp_path: Path

@@ -145,22 +145,27 @@ class TestImportUsers:
         assert counts(report) == (0, 1, 0)
         assert (await accounts.log_in(account)).access_token
 
-    async def test_somebody_else_is_faster_with_an_address(self, runtime: Runtime) -> None:
+    @pytest.mark.parametrize("times", [1, 2, 3])
+    async def test_somebody_else_is_faster_with_an_address(self, runtime: Runtime, times: int) -> None:
         engine = runtime.database.engine.sync_engine
         raced: list[str] = []
 
-        def register(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            if statement.startswith("INSERT INTO users") and not raced:
+        def register(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("INSERT INTO users") and len(raced) < times:
                 raced.append(statement)
                 raise IntegrityError("INSERT", None, Exception("taken"))
 
+        given = lines({"email": "ada@example.com"}, {"email": "bob@example.com"})
         event.listen(engine, "before_cursor_execute", register)
         try:
-            report, _ = await run(runtime, lines({"email": "ada@example.com"}, {"email": "bob@example.com"}))
+            if times == user_import.ATTEMPTS:
+                with pytest.raises(IntegrityError):
+                    await run(runtime, given)
+            else:
+                assert counts((await run(runtime, given))[0]) == (2, 0, 0)
         finally:
             event.remove(engine, "before_cursor_execute", register)
-        assert raced
-        assert counts(report) == (2, 0, 0)
+        assert len(raced) == times
 
 
 class TestRefusedLines:
@@ -216,6 +221,15 @@ class TestRefusedLines:
             report, reasons = await run(runtime, given, dry_run=dry_run)
             assert counts(report) == (2, 0, 1)
             assert reasons == {2: reason}
+
+    async def test_a_batch_of_nothing_else(self, runtime: Runtime) -> None:
+        report, reasons = await run(runtime, [Line(1, problem="is not UTF-8"), Line(2, {"email": "x"})])
+        assert counts(report) == (0, 0, 2)
+        assert reasons[1] == "is not UTF-8"
+
+    async def test_an_address_twice_is_taken_once(self, runtime: Runtime) -> None:
+        report, _ = await run(runtime, lines({"email": "a@example.com"}, {"email": "A@example.com"}))
+        assert counts(report) == (1, 1, 0)
 
     async def test_an_id_twice(self, runtime: Runtime) -> None:
         one = {"id": "0190a5c0-0000-7000-8000-000000000001"}

@@ -126,10 +126,12 @@ async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
 
 
 async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -> tuple[User, dict[str, str]]:
-    consumed = await one_time_tokens.consume(db, purpose=purpose, token=token)
-    user = await users.find_for_update(db, consumed.user_id) if consumed.user_id else None
+    # The user first, as everywhere: two that lock the rows crosswise would deadlock.
+    found = await one_time_tokens.find(db, purpose=purpose, token=token)
+    user = await users.find_for_update(db, found.user_id) if found.user_id else None
     if user is None or not user.is_active:
         raise errors.InvalidOneTimeToken
+    consumed = await one_time_tokens.consume(db, purpose=purpose, token=token)
     return user, consumed.data
 
 

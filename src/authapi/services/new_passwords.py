@@ -4,6 +4,8 @@ from authapi.errors import FieldError, WeakPassword
 from authapi.runtime import Runtime
 from authapi.security.password_policy import PasswordRejected, check_password
 
+BREACHED = "This password is known from a breach; choose another one."
+
 
 async def hash_new_password(
     runtime: Runtime, password: str, *, email: str, full_name: str, field: str = "password"
@@ -25,10 +27,5 @@ async def hash_new_password(
             ]
         ) from None
     if await runtime.breached_passwords.contains(password):
-        reason = FieldError(
-            ("body", field),
-            "password_compromised",
-            "This password is known from a breach; choose another one.",
-        )
-        raise WeakPassword(fields=[reason])
+        raise WeakPassword(fields=[FieldError(("body", field), "password_compromised", BREACHED)])
     return await runtime.hasher.hash(password)

@@ -40,9 +40,8 @@ async def export_users(
     while True:
         async with runtime.database.reading() as db:
             page = await user_batches.read_on(db, after=position, limit=PAGE)
-            hashes = {}
-            if include_password_hashes:
-                hashes = await user_batches.find_hashes_confidential(db, [user.id for user in page])
+            asked_for = [user.id for user in page] if include_password_hashes else []
+            hashes = await user_batches.find_hashes_confidential(db, asked_for)
         if not page:
             return
         position = page[-1].email_canonical

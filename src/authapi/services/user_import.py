@@ -103,7 +103,8 @@ def _check(runtime: Runtime, batch: Sequence[Line], report: ImportReport) -> Che
 
 async def _import(runtime: Runtime, checked: Checked, report: ImportReport, *, dry_run: bool) -> None:
     database = runtime.database
-    for attempt in range(1, ATTEMPTS + 1):
+    attempts = ATTEMPTS
+    while True:
         remaining, found = dict(checked), ImportReport()
         context: AbstractAsyncContextManager[AsyncSession] = (
             database.reading() if dry_run else database.unit_of_work()
@@ -114,7 +115,8 @@ async def _import(runtime: Runtime, checked: Checked, report: ImportReport, *, d
                 if remaining and not dry_run:
                     await _insert(db, list(remaining.values()))
         except IntegrityError:
-            if attempt == ATTEMPTS:
+            attempts -= 1
+            if not attempts:
                 raise
         else:
             report.imported += len(remaining)

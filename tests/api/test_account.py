@@ -1,0 +1,317 @@
+"""Changing password and e-mail, invitations, leaving, and administrators' help, over HTTP."""
+
+import asyncio
+from uuid import UUID
+
+import httpx
+import pytest
+import time_machine
+from fastapi import FastAPI
+
+from authapi import clock
+from authapi.services import housekeeping, user_provisioning
+from authapi.services.login_throttle import ACCOUNT
+from tests.conftest import MakeApp, http_client
+from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.support.mails import Mails, new_address
+
+ME = "/api/auth/me"
+LOGIN = "/api/auth/login"
+NEW_PASSWORD = "another Horse 8 battery"
+
+
+def code(response: httpx.Response) -> str:
+    error_code: str = response.json()["error"]["code"]
+    return error_code
+
+
+@pytest.fixture
+def mails(app: FastAPI) -> Mails:
+    return Mails(app)
+
+
+async def log_in(client: httpx.AsyncClient, email: str, password: str) -> int:
+    return (await client.post(LOGIN, json={"email": email, "password": password})).status_code
+
+
+class TestChangePassword:
+    PATH = "/api/auth/password/change"
+
+    async def test_ends_the_other_sessions_and_tells_the_owner(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        other = await accounts.log_in(account)
+        body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+        response = await client.post(self.PATH, json=body, headers=account.headers)
+        assert response.status_code == 200
+        assert (await client.get(ME, headers=account.headers)).status_code == 200
+        assert (await client.get(ME, headers=other.headers)).status_code == 401
+        assert await log_in(client, account.email, PASSWORD) == 401
+        assert await log_in(client, account.email, NEW_PASSWORD) == 200
+        assert "password_changed" in await mails.written_to(account.email)
+
+    @pytest.mark.parametrize(
+        ("current", "new", "expected"),
+        [
+            ("wrong", NEW_PASSWORD, "invalid_credentials"),
+            (PASSWORD, "short", "weak_password"),
+            (PASSWORD, PASSWORD, "weak_password"),
+        ],
+    )
+    async def test_refusals_change_nothing(
+        self, client: httpx.AsyncClient, accounts: Accounts, current: str, new: str, expected: str
+    ) -> None:
+        account = await accounts.register()
+        body = {"current_password": current, "new_password": new}
+        response = await client.post(self.PATH, json=body, headers=account.headers)
+        assert code(response) == expected
+        assert await log_in(client, account.email, PASSWORD) == 200
+
+    async def test_of_two_at_once_one_wins(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        account = await accounts.register()
+        passwords = [f"another Horse {number} battery" for number in range(5)]
+        responses = await asyncio.gather(
+            *(
+                client.post(
+                    self.PATH,
+                    json={"current_password": PASSWORD, "new_password": password},
+                    headers=account.headers,
+                )
+                for password in passwords
+            )
+        )
+        changed = [p for p, r in zip(passwords, responses, strict=True) if r.status_code == 200]
+        assert len(changed) == 1
+        assert {r.status_code for r in responses} <= {200, 401, 409}
+        assert await log_in(client, account.email, changed[0]) == 200
+
+
+class TestChangeEmail:
+    PATH = "/api/auth/email/change"
+
+    async def request(self, client: httpx.AsyncClient, account: Account, new_email: str) -> httpx.Response:
+        body = {"new_email": new_email, "password": PASSWORD}
+        return await client.post(self.PATH, json=body, headers=account.headers)
+
+    async def test_confirmed_there_undone_from_the_old_address(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        new = new_address()
+        assert (await self.request(client, account, new)).status_code == 202
+        assert await log_in(client, new, PASSWORD) == 401
+        token = await mails.token(new, "/confirm-email-change")
+        confirmed = await client.post(f"{self.PATH}/confirm", json={"token": token})
+        assert confirmed.status_code == 200
+        assert await log_in(client, new, PASSWORD) == 200
+        assert await log_in(client, account.email, PASSWORD) == 401
+        # The old token says the old address.
+        assert (await client.get(ME, headers=account.headers)).status_code == 401
+        assert (
+            code(await client.post(f"{self.PATH}/confirm", json={"token": token})) == "invalid_one_time_token"
+        )
+
+        undo = await mails.token(account.email, "/undo-email-change")
+        assert (await client.post(f"{self.PATH}/undo", json={"token": undo})).status_code == 200
+        assert await log_in(client, account.email, PASSWORD) == 200
+        assert await log_in(client, new, PASSWORD) == 401
+        assert "reset_password" in await mails.written_to(account.email)
+
+    async def test_a_taken_address_is_answered_alike(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account, owner = await accounts.register(), await accounts.register(new_address())
+        taken = await self.request(client, account, owner.email)
+        free = await self.request(client, account, new_address())
+        assert taken.status_code == free.status_code == 202
+        assert taken.json() == free.json()
+        assert "already_registered" in await mails.written_to(owner.email)
+        assert "change_email" not in await mails.written_to(owner.email)
+
+    async def test_an_address_that_was_taken_meanwhile(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register()
+        new = new_address()
+        await self.request(client, account, new)
+        token = await mails.token(new, "/confirm-email-change")
+        await accounts.register(new)
+        assert (
+            code(await client.post(f"{self.PATH}/confirm", json={"token": token})) == "invalid_one_time_token"
+        )
+
+    async def test_fifty_at_once_confirm_once(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register()
+        new = new_address()
+        await self.request(client, account, new)
+        body = {"token": await mails.token(new, "/confirm-email-change")}
+        responses = await asyncio.gather(*(client.post(f"{self.PATH}/confirm", json=body) for _ in range(50)))
+        assert [r.status_code for r in responses].count(200) == 1
+
+
+class TestInvitations:
+    async def test_an_invited_person_gets_in_where_registration_is_closed(self, make_app: MakeApp) -> None:
+        async with make_app(registration={"mode": "closed"}) as app:
+            admin = await provisioned_admin(app)
+            email = new_address()
+            body = {"email": email, "roles": ["user", "auditor"], "locale": "de"}
+            async with http_client(app) as closed:
+                response = await closed.post("/api/admin/invitations", json=body, headers=admin.headers)
+                assert response.status_code == 202, response.text
+                token = await Mails(app).token(email, "/accept-invitation")
+                weak = {"token": token, "password": "short", "full_name": "Ada"}
+                path = "/api/auth/invitation/accept"
+                assert code(await closed.post(path, json=weak)) == "weak_password"
+                accepted = await closed.post(path, json=weak | {"password": PASSWORD})
+                assert accepted.status_code == 201
+                assert accepted.json()["data"]["role"] == "auditor"
+                again = await closed.post(path, json=weak | {"password": PASSWORD})
+                assert code(again) == "invalid_one_time_token"
+                headers = {"Authorization": f"Bearer {accepted.json()['data']['access_token']}"}
+                profile = (await closed.get("/api/profile", headers=headers)).json()["data"]
+                assert profile["email_verified"] is True
+                assert profile["locale"] == "de"
+
+    async def test_nobody_invites_to_more_than_he_has(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        auditor = await accounts.with_roles("auditor")
+        body = {"email": new_address(), "roles": ["admin"]}
+        response = await client.post("/api/admin/invitations", json=body, headers=auditor.headers)
+        assert code(response) == "permission_denied"
+
+
+async def provisioned_admin(app: FastAPI) -> Account:
+    """An administrator made as the command line makes him, since nobody can register."""
+    runtime = app.state.runtime
+    async with runtime.database.unit_of_work() as db:
+        await user_provisioning.provision_user(
+            db,
+            runtime,
+            email="admin@example.com",
+            password=PASSWORD,
+            full_name="The Admin",
+            role_names=["admin"],
+        )
+    async with http_client(app) as client:
+        body = {"email": "admin@example.com", "password": PASSWORD}
+        data = (await client.post(LOGIN, json=body)).json()["data"]
+    return Account(UUID(data["user_id"]), data["email"], PASSWORD, data["access_token"], data)
+
+
+class TestLeaving:
+    async def delete(self, client: httpx.AsyncClient, account: Account) -> None:
+        response = await client.request(
+            "DELETE", "/api/profile", json={"password": PASSWORD}, headers=account.headers
+        )
+        assert response.status_code == 200, response.text
+
+    async def test_softly_first_then_for_good(
+        self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account, admin = await accounts.register(new_address()), await accounts.admin()
+        await self.delete(client, account)
+        assert (await client.get(ME, headers=account.headers)).status_code == 401
+        assert await log_in(client, account.email, PASSWORD) == 401
+        path = f"/api/admin/users/{account.id}"
+        assert (await client.get(path, headers=admin.headers)).json()["data"]["status"] == "deleted"
+        with time_machine.travel(clock.utc_now().timestamp() + 31 * 86_400, tick=True):
+            removed = await housekeeping.purge(app.state.runtime)
+        assert removed["users"] == 1
+        assert (await client.get(path, headers=admin.headers)).status_code == 404
+
+    async def test_the_address_is_free_and_old_tokens_stay_dead(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.register(new_address())
+        await self.delete(client, account)
+        again = await accounts.register(account.email)
+        assert again.id != account.id
+        assert (await client.get(ME, headers=account.headers)).status_code == 401
+
+    async def test_an_administrator_brings_it_back(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account, admin = await accounts.register(new_address()), await accounts.admin()
+        await self.delete(client, account)
+        path = f"/api/admin/users/{account.id}/enable"
+        assert (await client.post(path, headers=admin.headers)).status_code == 200
+        assert await log_in(client, account.email, PASSWORD) == 200
+
+
+class TestExport:
+    async def test_everything_but_secrets(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        account = await accounts.register()
+        response = await client.get("/api/profile/export", headers=account.headers)
+        data = response.json()["data"]
+        assert data["users"][0]["email"] == account.email
+        assert len(data["user_sessions"]) == 1
+        assert data["audit_events"]
+        assert data["known_devices"]
+        for secret in ("bcrypt", "sealed", "_hash"):
+            assert secret not in response.text
+
+
+class TestInterventions:
+    async def call(
+        self, client: httpx.AsyncClient, admin: Account, user: Account, action: str
+    ) -> httpx.Response:
+        return await client.post(f"/api/admin/users/{user.id}/{action}", headers=admin.headers)
+
+    async def test_logout(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        response = await self.call(client, admin, user, "logout")
+        assert response.json()["data"]["ended_sessions"] == 1
+        assert (await client.get(ME, headers=user.headers)).status_code == 401
+
+    async def test_unlock(self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        for number in range(ACCOUNT.free):
+            async with http_client(app, address=f"198.51.100.{number}") as stranger:
+                await log_in(stranger, user.email, "wrong")
+        assert await log_in(client, user.email, PASSWORD) == 429
+        assert (await self.call(client, admin, user, "unlock")).status_code == 200
+        assert await log_in(client, user.email, PASSWORD) == 200
+
+    async def test_forced_reset(self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails) -> None:
+        admin, user = await accounts.admin(), await accounts.register(new_address())
+        assert (await self.call(client, admin, user, "password-reset")).status_code == 202
+        assert (await client.get(ME, headers=user.headers)).status_code == 401
+        token = await mails.token(user.email, "/reset-password")
+        body = {"token": token, "new_password": NEW_PASSWORD}
+        assert (await client.post("/api/auth/password/reset", json=body)).status_code == 200
+        assert await log_in(client, user.email, NEW_PASSWORD) == 200
+
+    async def test_verify_email(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        response = await self.call(client, admin, user, "verify-email")
+        assert response.json()["data"]["email_verified"] is True
+
+    async def test_mfa_reset_needs_a_factor_and_another_user(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        assert code(await self.call(client, admin, user, "mfa-reset")) == "factor_not_found"
+        assert code(await self.call(client, admin, admin, "mfa-reset")) == "cannot_manage_user"
+
+    async def test_an_old_login_is_not_enough(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        with time_machine.travel(clock.utc_now().timestamp() + 16 * 60, tick=True):
+            assert code(await self.call(client, admin, user, "logout")) == "reauthentication_required"
+
+
+class TestHousekeeping:
+    async def test_what_has_expired_goes_and_the_rest_stays(
+        self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.register()
+        assert not any((await housekeeping.purge(app.state.runtime)).values())
+        with time_machine.travel(clock.utc_now().timestamp() + 500 * 86_400, tick=True):
+            removed = await housekeeping.purge(app.state.runtime)
+        for table in ("user_sessions", "known_devices", "one_time_tokens"):
+            assert removed[table] == 1
+        assert removed["users"] == 0
+        assert (await client.get(ME, headers=account.headers)).status_code == 200
