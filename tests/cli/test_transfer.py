@@ -68,6 +68,7 @@ class TestImport:
         assert result.exit_code == 1
         assert result.stderr.startswith("error: users.csv: its first line must name the columns")
         assert BCRYPT not in result.output
+        assert [path.name for path in migrated.iterdir() if path.is_file()] == ["users.csv"]
 
     @pytest.mark.parametrize("arguments", [["users"], ["missing.csv"], ["users", "--format", "xml"]])
     def test_usage(self, command: Command, migrated: Path, arguments: list[str]) -> None:

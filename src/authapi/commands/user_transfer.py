@@ -141,10 +141,12 @@ def _progress(*, shown: bool = True) -> Progress:
 def _open_rejected(file: Path) -> Iterator[TextIO]:
     """The file of refused lines; one without any, of now or of an earlier run, is removed."""
     path = _rejected_file(file)
-    with _open_private(path) as rejected:
-        yield rejected
-    if path.stat().st_size == 0:
-        path.unlink()
+    try:
+        with _open_private(path) as rejected:
+            yield rejected
+    finally:
+        if path.stat().st_size == 0:
+            path.unlink()
 
 
 @contextmanager
