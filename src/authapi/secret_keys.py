@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from authapi.security.derived_keys import DerivedKeys
+from authapi.security.derived_keys import MIN_SECRET_BYTES, DerivedKeys
 from authapi.settings import InvalidSettings, Settings
 
 SECRET_KEY_FILE = "secret_key"

@@ -1,0 +1,58 @@
+"""One address, many registrations: on several hosts, in several spellings, with other people in between."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import func, select
+
+from authapi import errors
+from authapi.models import PasswordCredential, User, UserSession
+from authapi.runtime import Runtime
+from authapi.services import registration
+from tests.support.accounts import PASSWORD
+
+SPELLINGS = ["ada@example.com", "Ada@Example.com", "ADA@example.COM", " ada@example.com", "ａda@example.com"]
+HOSTS = 3
+TIMES = 15
+
+
+@pytest.fixture
+async def hosts(runtime: Runtime) -> AsyncIterator[list[Runtime]]:
+    """Hosts with one database and nothing else in common."""
+    others = [Runtime.build(runtime.settings) for _ in range(HOSTS - 1)]
+    for other in others:
+        other.tokens.use_keys(runtime.tokens.keys)
+    yield [runtime, *others]
+    for other in others:
+        await other.close()
+
+
+async def outcome(runtime: Runtime, email: str) -> str:
+    try:
+        async with runtime.database.unit_of_work() as db:
+            await registration.register(db, runtime, email=email, password=PASSWORD, full_name="Ada")
+    except errors.AuthApiError as refused:
+        return refused.code
+    return "made"
+
+
+async def test_one_account_for_all_spellings_on_all_hosts(hosts: list[Runtime]) -> None:
+    racing = [outcome(hosts[n % HOSTS], SPELLINGS[n % len(SPELLINGS)]) for n in range(HOSTS * TIMES)]
+    assert Counter(await asyncio.gather(*racing)) == {"made": 1, "email_taken": HOSTS * TIMES - 1}
+    async with hosts[0].database.reading() as db:
+        for model in (User, PasswordCredential, UserSession):
+            assert await db.scalar(select(func.count()).select_from(model)) == 1
+
+
+async def test_everybody_else_gets_an_account_meanwhile(hosts: list[Runtime]) -> None:
+    wanted = [f"user{n}@example.com" for n in range(20)]
+    racing = [outcome(host, email) for email in wanted for host in hosts]
+    assert Counter(await asyncio.gather(*racing)) == {
+        "made": len(wanted),
+        "email_taken": len(wanted) * (HOSTS - 1),
+    }
+    async with hosts[0].database.reading() as db:
+        made = set(await db.scalars(select(User.email_canonical)))
+    assert made == set(wanted)
