@@ -3,18 +3,17 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import bcrypt
 import pytest
 from sqlalchemy import func, select
 
 from authapi import clock, errors
 from authapi.enums import AuditAction, Outcome
-from authapi.hashing import Hasher
 from authapi.models import AuditEvent, PasswordCredential, User, UserSession
 from authapi.repositories import password_credentials, roles, users
 from authapi.runtime import Runtime
 from authapi.services import login
 from authapi.services.user_sessions import SessionTokens
-from authapi.settings import PasswordSettings
 from tests.support.accounts import PASSWORD, Account, Accounts
 
 Change = Callable[[], Awaitable[None]]
@@ -130,9 +129,7 @@ class TestWhileHashing:
         self, runtime: Runtime, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         account = await accounts.register()
-        outdated = Hasher(PasswordSettings(bcrypt_rounds=5))
-        password_hash = await outdated.hash(PASSWORD)
-        outdated.close()
+        password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         async with runtime.database.unit_of_work() as db:
             await password_credentials.replace(db, user_id=account.id, password_hash=password_hash)
 

@@ -11,6 +11,7 @@ from authapi.models import UserSession
 from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import user_sessions
+from authapi.services.rights import rights_in_session
 from authapi.services.user_sessions import SessionTokens
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Account, Accounts
@@ -81,15 +82,16 @@ class TestEndSession:
         assert len(await list_sessions(runtime, theirs)) == 1
 
 
-class TestGrantedScopes:
+class TestNarrow:
     async def test_what_was_asked_for_and_is_allowed(self, runtime: Runtime, accounts: Accounts) -> None:
         account = await accounts.with_roles("auditor")
         async with runtime.database.reading() as db:
             user = await users.find_by_id(db, account.id)
             assert user is not None
-        everything = user_sessions.granted_scopes(user, requested=None)
+        permissions = rights_in_session(user, amr=["pwd"]).permissions
+        everything = user_sessions.narrow(permissions, requested=None)
         assert "audit:read" in everything
         assert everything == sorted(everything)
-        narrowed = user_sessions.granted_scopes(user, requested="audit:read users:write nonsense")
+        narrowed = user_sessions.narrow(permissions, requested="audit:read users:write nonsense")
         assert narrowed == ["audit:read"]
-        assert user_sessions.granted_scopes(user, requested="") == []
+        assert user_sessions.narrow(permissions, requested="") == []
