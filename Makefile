@@ -36,7 +36,7 @@ run: $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP)) ## serve on http:/
 	@$(BIN)/authapi serve $(ARGS)
 
 test: $(DEV_STAMP) ## run all tests against SQLite, a real PostgreSQL and a real Redis
-	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 $(if $(CI),--reruns 2 --reruns-delay 1) $(ARGS)
 
 check: $(DEV_STAMP) ## lint, formatting, types and the rules on imports
 	$(BIN)/ruff check .

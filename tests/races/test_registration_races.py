@@ -23,7 +23,9 @@ TIMES = 15
 async def hosts(runtime: Runtime) -> AsyncIterator[list[Runtime]]:
     """Hosts with one database and nothing else in common."""
     # A connection for everybody: who waits for one too long is told to come back, which is not the point here.
-    database = runtime.settings.database.model_copy(update={"pool_size": TIMES, "timeout": timedelta(seconds=20)})
+    database = runtime.settings.database.model_copy(
+        update={"pool_size": TIMES, "timeout": timedelta(seconds=20)}
+    )
     settings = runtime.settings.model_copy(update={"database": database})
     hosts = [Runtime.build(settings) for _ in range(HOSTS)]
     for host in hosts:
