@@ -1,14 +1,11 @@
 """The unit of work, on both databases: what commits, what rolls back, and when a connection is held."""
 
 import asyncio
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from contextvars import ContextVar
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -16,14 +13,11 @@ from sqlalchemy import Connection, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.util import await_only
 
-from authapi import errors, migrations
+from authapi import errors
 from authapi.database import Database, after_commit, hand_back_connection
 from authapi.models import AuditEvent, User
 from authapi.runtime import Runtime
 from tests.support.accounts import PASSWORD, Accounts
-
-KILLS = 25
-PROCESSES, WRITERS = 4, 60
 
 
 def an_event() -> AuditEvent:
@@ -34,6 +28,42 @@ async def count(database: Database) -> int:
     async with database.reading() as db:
         ours = select(func.count()).select_from(AuditEvent).where(AuditEvent.action == "test")
         return await db.scalar(ours) or 0
+
+
+class Held:
+    """How many connections the present task holds; background loops of the application do not count."""
+
+    number = 0
+    peak = 0
+
+
+_HELD: ContextVar[Held | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def counted_connections(database: Database) -> Iterator[Held]:
+    """Count what the block, and the tasks that it starts, check out and return."""
+
+    def changed(step: int) -> Callable[..., None]:
+        def change(*_: Any) -> None:
+            held = _HELD.get()
+            if held is not None:
+                held.number += step
+                held.peak = max(held.peak, held.number)
+
+        return change
+
+    pool, held = database.engine.pool, Held()
+    checked_out, checked_in = changed(1), changed(-1)
+    event.listen(pool, "checkout", checked_out)
+    event.listen(pool, "checkin", checked_in)
+    token = _HELD.set(held)
+    try:
+        yield held
+    finally:
+        _HELD.reset(token)
+        event.remove(pool, "checkout", checked_out)
+        event.remove(pool, "checkin", checked_in)
 
 
 class Kept(errors.AuthApiError):
@@ -76,11 +106,11 @@ class TestUnitOfWork:
                 after_commit(db, lambda: called.append(1))
                 raise error
 
-        with pytest.raises(error):
+        with counted_connections(runtime.database) as held, pytest.raises(error):
             await fail()
+        assert held.number == 0
         assert await count(runtime.database) == kept
         assert len(called) == kept
-        assert checked_out(runtime.database) == 0
 
     async def test_a_callback_runs_once_and_after_the_commit(self, runtime: Runtime) -> None:
         order: list[str] = []
@@ -111,11 +141,11 @@ class TestUnitOfWork:
                 await (await db.connection()).run_sync(doom)
                 after_commit(db, lambda: called.append(1))
 
-        with pytest.raises(IntegrityError):
+        with counted_connections(runtime.database) as held, pytest.raises(IntegrityError):
             await work()
+        assert held.number == 0
         assert called == []
         assert await count(runtime.database) == 0
-        assert checked_out(runtime.database) == 0
 
     async def test_reading_writes_nothing(self, runtime: Runtime) -> None:
         async with runtime.database.reading() as db:
@@ -191,11 +221,6 @@ async def register(client: httpx.AsyncClient) -> httpx.Response:
     return await client.post("/api/auth/register", json=body)
 
 
-def checked_out(database: Database) -> int:
-    number: int = database.engine.pool.checkedout()  # type: ignore[attr-defined]
-    return number
-
-
 class TestHandBackConnection:
     async def test_no_connection_is_held_while_a_password_is_hashed(
         self,
@@ -204,158 +229,47 @@ class TestHandBackConnection:
         accounts: Accounts,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        held: list[tuple[str, int]] = []
+        hashes: list[tuple[str, int]] = []
         for name in ("hash", "verify", "verify_dummy"):
 
             def probing(original: Any, name: str) -> Any:
                 async def probe(*arguments: str) -> Any:
-                    held.append((name, checked_out(runtime.database)))
+                    hashes.append((name, held.number))
                     result = await original(*arguments)
-                    held.append((name, checked_out(runtime.database)))
+                    hashes.append((name, held.number))
                     return result
 
                 return probe
 
             monkeypatch.setattr(runtime.hasher, name, probing(getattr(runtime.hasher, name), name))
-        account = await accounts.register()
-        await accounts.log_in(account)
-        wrong = {"password": "wrong", "email": "nobody@example.com"}
-        assert (await client.post("/api/auth/login", json=wrong)).status_code == 401
-        again = {"password": PASSWORD}
-        response = await client.post("/api/auth/reauthenticate", json=again, headers=account.headers)
-        assert response.status_code == 200
-        response = await client.request("DELETE", "/api/profile", json=again, headers=account.headers)
-        assert response.status_code == 200
-        assert [name for name, _ in held[::2]] == ["hash", "verify", "verify_dummy", "verify", "verify"]
-        assert {number for _, number in held} == {0}
+        with counted_connections(runtime.database) as held:
+            account = await accounts.register()
+            await accounts.log_in(account)
+            wrong = {"password": "wrong", "email": "nobody@example.com"}
+            assert (await client.post("/api/auth/login", json=wrong)).status_code == 401
+            again = {"password": PASSWORD}
+            response = await client.post("/api/auth/reauthenticate", json=again, headers=account.headers)
+            assert response.status_code == 200
+            response = await client.request("DELETE", "/api/profile", json=again, headers=account.headers)
+            assert response.status_code == 200
+        assert [name for name, _ in hashes[::2]] == ["hash", "verify", "verify_dummy", "verify", "verify"]
+        assert {number for _, number in hashes} == {0}
+        assert held.peak == 1
 
     async def test_what_was_written_is_committed_and_what_was_read_stays(self, runtime: Runtime) -> None:
         written = an_event()
-        with pytest.raises(RuntimeError):  # noqa: PT012 - the block is the unit of work that fails
+
+        async def fail() -> None:
             async with runtime.database.unit_of_work() as db:
                 db.add(written)
                 await hand_back_connection(db)
-                assert checked_out(runtime.database) == 0
+                assert (held.number, held.peak) == (0, 1)
                 assert written.action == "test"
                 raise RuntimeError
+
+        with counted_connections(runtime.database) as held, pytest.raises(RuntimeError):
+            await fail()
         assert await count(runtime.database) == 1
-
-
-WRITERS_SCRIPT = """
-import asyncio, os, secrets, signal, sqlite3, sys, time
-from sqlalchemy.exc import TimeoutError as PoolExhausted
-from authapi.database import Database
-from authapi.models import AuditEvent
-
-async def write(database):
-    while True:
-        event = AuditEvent(action="test", outcome="success", details={})
-        try:
-            async with database.unit_of_work() as db:
-                db.add(event)
-        except PoolExhausted:
-            # All of this process's connections wait for the others': answered with 503, and sent again.
-            continue
-        except Exception as error:
-            print("failed", type(error).__name__, str(error).splitlines()[0], flush=True)
-        else:
-            print(event.id, flush=True)
-        return
-
-async def work(forever):
-    database = Database("sqlite+aiosqlite:///" + path)
-    while True:
-        await asyncio.gather(*(write(database) for _ in range(writers)))
-        if not forever:
-            break
-    await database.close()
-
-def start(forever):
-    # Forked, which spares each of them the imports; this process starts no thread of its own.
-    pid = os.fork()
-    if pid == 0:
-        asyncio.run(work(forever))
-        os._exit(0)
-    return pid
-
-path, task, number, writers = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-if task == "together":
-    for pid in [start(forever=False) for _ in range(number)]:
-        os.waitpid(pid, 0)
-else:
-    for _ in range(number):
-        pid = start(forever=True)
-        time.sleep(0.1 + secrets.randbelow(200) / 1000)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        connection = sqlite3.connect(path)
-        if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-            print("failed: the file is damaged", flush=True)
-        connection.close()
-"""
-
-
-async def run_writers(path: Path, task: str, *, processes: int, writers: int) -> list[str]:
-    """Processes that write to a SQLite file `together`, or are `killed` one after the other.
-
-    Returns what they printed: the id of each row that was committed, and `failed` with the reason.
-    """
-    arguments = [sys.executable, "-c", WRITERS_SCRIPT, str(path), task, str(processes), str(writers)]
-    finished = await asyncio.to_thread(
-        subprocess.run, arguments, check=True, stdout=subprocess.PIPE, text=True, timeout=120
-    )
-    return [line for line in finished.stdout.splitlines() if line]
-
-
-class TestSqlite:
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "authapi.sqlite3"
-
-    @pytest.fixture
-    async def url(self, path: Path) -> str:
-        url = f"sqlite+aiosqlite:///{path}"
-        await migrations.upgrade(url)
-        return url
-
-    async def test_writers_of_four_processes_queue_up(self, url: str, path: Path) -> None:
-        lines = await run_writers(path, "together", processes=PROCESSES, writers=WRITERS)
-        assert [line for line in lines if line.startswith("failed")] == []
-        database = Database(url)
-        assert await count(database) == PROCESSES * WRITERS == len(lines)
-        await database.close()
-
-    async def test_what_was_acknowledged_survives_kills(self, url: str, path: Path) -> None:
-        lines = await run_writers(path, "killed", processes=KILLS, writers=5)
-        assert [line for line in lines if line.startswith("failed")] == []
-        # A line may have been cut off by a kill, and then joins the next.
-        acknowledged = {UUID(line) for line in lines if len(line) == 36}
-        assert len(acknowledged) > KILLS
-        database = Database(url)
-        async with database.reading() as db:
-            present = set(await db.scalars(select(AuditEvent.id)))
-        await database.close()
-        assert acknowledged <= present
-
-    async def test_foreign_keys_are_enforced(self, url: str) -> None:
-        database = Database(url)
-        with pytest.raises(IntegrityError):
-            async with database.unit_of_work() as db:
-                await db.execute(text("INSERT INTO user_roles VALUES ('nobody', 'nothing', '2026-01-01')"))
-        await database.close()
-
-    async def test_four_open_a_new_file_at_once(self, tmp_path: Path) -> None:
-        """Switching a fresh file to the write-ahead log needs the file for itself."""
-        for n in range(5):
-            databases = [Database(f"sqlite+aiosqlite:///{tmp_path / f'{n}.sqlite3'}") for _ in range(4)]
-
-            async def write(database: Database, n: int) -> None:
-                async with database.unit_of_work() as db:
-                    await db.execute(text(f"CREATE TABLE t{n} (id INTEGER)"))
-
-            await asyncio.gather(*(write(database, n) for n, database in enumerate(databases)))
-            for database in databases:
-                await database.close()
 
 
 class TestPostgresql:
@@ -363,8 +277,8 @@ class TestPostgresql:
         if runtime.database.is_sqlite:
             return  # has no statement that waits
         started = time.monotonic()
-        with pytest.raises((DBAPIError, TimeoutError)):
+        with counted_connections(runtime.database) as held, pytest.raises((DBAPIError, TimeoutError)):
             async with runtime.database.unit_of_work() as db:
                 await db.execute(text("SELECT pg_sleep(20)"))
         assert time.monotonic() - started < 4
-        assert checked_out(runtime.database) == 0
+        assert held.number == 0

@@ -25,8 +25,9 @@ from authapi.errors import AuthApiError
 
 # How long a request waits for a connection of an exhausted pool before it is answered with 503.
 POOL_TIMEOUT_SECONDS = 1
-# Writers of SQLite queue up behind each other for this long.
+# Writers of SQLite queue up behind each other: a burst waits for its turn, it is not an outage.
 SQLITE_BUSY_SECONDS = 15
+SQLITE_POOL_TIMEOUT_SECONDS = 5
 
 _CALLBACKS = "authapi_after_commit"
 _READ_ONLY = "authapi_read_only"
@@ -166,7 +167,7 @@ def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_timeout=SQLITE_POOL_TIMEOUT_SECONDS,
         hide_parameters=True,
         connect_args={"timeout": SQLITE_BUSY_SECONDS},
     )

@@ -3,6 +3,7 @@
 Run as its users run it, by its command line, with every check and a fixed choice of examples.
 """
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from fastapi import FastAPI
 from authapi.main import create_app
 from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD, Accounts
-from tests.support.serving import serve
+from tests.support.serving import serve_beside
 from tests.support.silence import silence
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -49,15 +50,18 @@ async def test_every_answer_is_documented(
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(email=admin.email, password=PASSWORD))
     settings = make_settings(database_url=database_url, data_dir=app.state.runtime.settings.data_dir)
-    with silence(), serve(create_app(settings)) as url:
-        run = subprocess.run(
-            [SCHEMATHESIS, f"--config-file={configuration}", "run", f"{url}/openapi.json", *OPTIONS],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    with silence():
+        async with serve_beside(create_app(settings)) as url:
+            # In a thread: the application of the other tests goes on following its revocations meanwhile.
+            run = await asyncio.to_thread(
+                subprocess.run,
+                [SCHEMATHESIS, f"--config-file={configuration}", "run", f"{url}/openapi.json", *OPTIONS],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
     # Lines of a reproducer can be kilobytes long.
     report = "\n".join(line[:400] for line in (run.stdout + run.stderr).splitlines())
     assert run.returncode == 0, report
