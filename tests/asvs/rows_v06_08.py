@@ -339,7 +339,7 @@ ROWS = (
         "disabling or deleting ends every session",
         (
             "tests/api/admin/test_users.py::TestDisable::test_locks_out_until_enabled",
-            "tests/api/test_profile.py::TestDelete::test_nothing_but_the_trail_is_left",
+            "tests/api/test_profile.py::TestDelete::test_nobody_can_use_it_and_the_trail_says_why",
             "tests/races/test_refresh_races.py::test_logins_while_the_user_is_disabled",
         ),
     ),

@@ -40,7 +40,7 @@ class TestLoadKeys:
         async with host.runtime.database.reading() as db:
             row = (await db.scalars(select(SigningKey))).one()
             events = [
-                event for event in await db.scalars(select(AuditEvent)) if event.details["kid"] == row.kid
+                event for event in await db.scalars(select(AuditEvent)) if event.details.get("kid") == row.kid
             ]
         assert "PRIVATE" not in row.sealed_private_key
         assert [(event.action, event.reason) for event in events] == [("signing_key.created", "first")]
