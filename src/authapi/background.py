@@ -5,7 +5,20 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+# Cancelled in the middle of connecting, a driver leaves its connection behind: a round may finish first.
+STOP_SECONDS = 5.0
+
 logger = structlog.stdlib.get_logger("authapi.background")
+
+
+async def finish(task: "asyncio.Task[None] | None") -> None:
+    """Wait for a task that was told to stop, and cancel it if it takes too long."""
+    if task is None:
+        return
+    _, late = await asyncio.wait({task}, timeout=STOP_SECONDS)
+    for straggler in late:
+        straggler.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class Repeating:
@@ -23,6 +36,7 @@ class Repeating:
         self._timeout = timeout
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.is_failing = False
 
     def start(self) -> None:
@@ -34,14 +48,16 @@ class Repeating:
         self._nudged.set()
 
     async def stop(self) -> None:
-        """Cancel the round that is under way and wait for its end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Let the round that is under way finish, for some seconds."""
+        self._is_stopping = True
+        self._nudged.set()
+        await finish(self._task)
 
     async def _repeat(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._nudged.clear()
+            if self._is_stopping:
+                return
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._work()

@@ -19,7 +19,7 @@ from authapi.services.user_sessions import SessionTokens
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 
-# AUTHAPI_TEST_MANY_REFRESHES=1 asks for two hundred tokens with fifty uses each: a minute per database.
+# AUTHAPI_TEST_MANY_REFRESHES=1 asks for two hundred tokens with fifty uses each, which takes minutes.
 TOKENS, USES = (200, 50) if os.environ.get("AUTHAPI_TEST_MANY_REFRESHES") else (50, 8)
 RACERS = 50
 ROUNDS = 50

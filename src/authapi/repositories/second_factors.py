@@ -15,6 +15,11 @@ async def find_totp(db: AsyncSession, *, user_id: UUID) -> TotpCredential | None
     return await db.scalar(select(TotpCredential).where(TotpCredential.user_id == user_id))
 
 
+async def list_all_totp(db: AsyncSession) -> Sequence[TotpCredential]:
+    """Every authenticator app, for sealing their secrets again."""
+    return (await db.scalars(select(TotpCredential).order_by(TotpCredential.id))).all()
+
+
 async def has_confirmed_totp(db: AsyncSession, *, user_id: UUID) -> bool:
     """Whether the user has a second factor."""
     statement = select(TotpCredential.id).where(
@@ -58,13 +63,15 @@ async def replace_recovery_codes(db: AsyncSession, *, user_id: UUID, code_hashes
     await db.flush()
 
 
-async def use_recovery_code(db: AsyncSession, *, user_id: UUID, code_hash: bytes, now: datetime) -> bool:
-    """Use a recovery code up: of any number of concurrent uses exactly one succeeds."""
+async def use_recovery_code(
+    db: AsyncSession, *, user_id: UUID, code_hashes: Sequence[bytes], now: datetime
+) -> bool:
+    """Use up the code that has one of these digests: of any number of concurrent uses exactly one succeeds."""
     statement = (
         update(RecoveryCode)
         .where(
             RecoveryCode.user_id == user_id,
-            RecoveryCode.code_hash == code_hash,
+            RecoveryCode.code_hash.in_(code_hashes),
             RecoveryCode.used_at.is_(None),
         )
         .values(used_at=now, updated_at=now)

@@ -1,10 +1,12 @@
 """Keeps this process's signing keys up to date and makes the ones that are due."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
 from authapi import clock
+from authapi.background import finish
 from authapi.runtime import Runtime
 from authapi.services.key_rotation import find_due_key, find_ends, settle
 from authapi.services.signing_keys import generate_key, load_keys
@@ -28,6 +30,7 @@ class KeyKeeper:
         self._runtime = runtime
         self._since = clock.utc_now()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Load the keys, the first one made if need be, then keep them up to date.
@@ -39,9 +42,8 @@ class KeyKeeper:
 
     async def stop(self) -> None:
         """End the task."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._stopping.set()
+        await finish(self._task)
 
     async def reload(self) -> None:
         """Read the keys; make the one that is due and read again. Reading alone needs no write lock."""
@@ -64,7 +66,11 @@ class KeyKeeper:
     async def _keep(self) -> None:
         is_up_to_date = True
         while True:
-            await asyncio.sleep(RELOAD_SECONDS if is_up_to_date else RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELOAD_SECONDS if is_up_to_date else RETRY_SECONDS):
+                    await self._stopping.wait()
+            if self._stopping.is_set():
+                return
             try:
                 await self.reload()
             except Exception as error:

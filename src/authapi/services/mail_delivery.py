@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from authapi import clock
+from authapi.background import finish
 from authapi.enums import MailState
 from authapi.mail.opening import open_transport
 from authapi.mail.transport import Connection, DeliveryFailed, Envelope, Transport
@@ -66,9 +67,8 @@ class MailDelivery:
     async def stop(self) -> None:
         """Let the mails under way arrive, for some seconds; the others stay in the outbox."""
         self._is_stopping = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._runtime.mail_wakeup.set()
+        await finish(self._task)
         if self._senders:
             _, late = await asyncio.wait(self._senders, timeout=STOP_SECONDS)
             for sender in late:
@@ -81,6 +81,8 @@ class MailDelivery:
         while True:
             # Cleared before looking: a mail that is committed meanwhile sets it again.
             wakeup.clear()
+            if self._is_stopping:
+                return
             try:
                 await self._start_senders()
             except Exception as error:

@@ -6,6 +6,7 @@ import time
 import structlog
 
 from authapi import clock
+from authapi.background import finish
 from authapi.database import Database
 from authapi.repositories import revocations
 from authapi.revocation_set import RevocationSet
@@ -30,6 +31,7 @@ class RevocationFollower:
             pgbouncer=runtime.settings.database.pgbouncer,
         )
         self._position = 0
+        self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -39,9 +41,8 @@ class RevocationFollower:
 
     async def stop(self) -> None:
         """End the task and close the connection."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._is_stopping = True
+        await finish(self._task)
         await self._database.close()
 
     async def read_on(self) -> None:
@@ -64,6 +65,8 @@ class RevocationFollower:
         is_following = True
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            if self._is_stopping:
+                return
             try:
                 await self.read_on()
             except Exception as error:

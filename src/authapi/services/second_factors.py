@@ -12,8 +12,9 @@ from authapi.models import TotpCredential, User
 from authapi.repositories import second_factors
 from authapi.runtime import Runtime
 from authapi.security import totp
-from authapi.security.sealing import Sealer
+from authapi.security.sealing import SealBroken, Sealer
 from authapi.services import audit, login_throttle
+from authapi.settings import InvalidSettings
 
 SEALING_PURPOSE = "totp-secrets"
 RECOVERY_KEY_PURPOSE = "recovery-codes"
@@ -105,7 +106,11 @@ async def verify_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID, code
         elif await second_factors.use_recovery_code(
             db,
             user_id=user_id,
-            code_hash=_recovery_digest(runtime, user_id, code),
+            # Codes that were handed out under an earlier secret key still work.
+            code_hashes=[
+                totp.recovery_code_digest(code, user_id=user_id, key=key)
+                for key in runtime.derived_keys.all(RECOVERY_KEY_PURPOSE)
+            ],
             now=clock.utc_now(),
         ):
             factor = Factor.RECOVERY_CODE
@@ -120,6 +125,28 @@ async def verify_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID, code
         raise errors.InvalidCode
     await login_throttle.succeeded(db, attempt)
     return factor
+
+
+async def reseal_totp_secrets(db: AsyncSession, runtime: Runtime) -> tuple[int, int]:
+    """Seal again what an earlier secret key sealed; returns how many those were, and of how many.
+
+    Raises `InvalidSettings` for a secret that no configured secret key opens.
+    """
+    credentials, sealer, changed = await second_factors.list_all_totp(db), _sealer(runtime), 0
+    for credential in credentials:
+        if sealer.is_current(credential.sealed_secret):
+            continue
+        context = credential.user_id.bytes
+        try:
+            secret = sealer.open(credential.sealed_secret, context=context)
+        except SealBroken:
+            raise InvalidSettings(
+                ["AUTHAPI_SECRET_KEY: an authenticator app's secret was sealed under another secret key"]
+            ) from None
+        credential.sealed_secret = sealer.seal(secret, context=context)
+        changed += 1
+    await db.flush()
+    return changed, len(credentials)
 
 
 async def _accept_totp(db: AsyncSession, runtime: Runtime, *, credential: TotpCredential, code: str) -> bool:

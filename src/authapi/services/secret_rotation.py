@@ -9,13 +9,18 @@ from authapi.enums import AuditAction
 from authapi.runtime import Runtime
 from authapi.services import audit
 from authapi.services.mail_outbox import reseal_mails
+from authapi.services.second_factors import reseal_totp_secrets
 from authapi.services.signing_keys import reseal_keys
 
 Resealer = Callable[[AsyncSession, Runtime], Awaitable[tuple[int, int]]]
 """Seals one kind of value; returns how many were not current, and of how many."""
 
 # Whoever stores sealed values of a new kind adds them here.
-RESEALERS: Mapping[str, Resealer] = {"signing keys": reseal_keys, "mails": reseal_mails}
+RESEALERS: Mapping[str, Resealer] = {
+    "signing keys": reseal_keys,
+    "authenticator apps": reseal_totp_secrets,
+    "mails": reseal_mails,
+}
 
 
 @dataclass(frozen=True, slots=True)
