@@ -17,11 +17,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete, update
 
-from authapi import migrations
+from authapi import clock, migrations
 from authapi.logs import configure_logging
 from authapi.main import create_app
 from authapi.models import Base, Permission, Role, SigningKey, role_permissions
 from authapi.runtime import Runtime
+from authapi.services.key_keeper import KeyKeeper
 from authapi.settings import Settings
 from tests.support.accounts import Accounts
 from tests.support.fixtures import postgres_server, redis_server, server_directory
@@ -91,6 +92,7 @@ async def shared_app(database_url: str, tmp_path_factory: pytest.TempPathFactory
 async def app(shared_app: FastAPI) -> FastAPI:
     """The application on empty tables."""
     await empty_tables(shared_app.state.runtime)
+    await restore_keys(shared_app.state.runtime)
     return shared_app
 
 
@@ -163,3 +165,11 @@ async def empty_tables(runtime: Runtime) -> None:
         await db.execute(delete(Role).where(~Role.is_built_in))
         await db.execute(delete(Permission).where(~Permission.is_built_in))
         await db.execute(update(Role).values(requires_second_factor=False))
+
+
+async def restore_keys(runtime: Runtime) -> None:
+    """Undo rotations: a test that moves the clock by months makes keys due in every application around."""
+    rotated = SigningKey.verifies_until.is_not(None) | (SigningKey.activates_at > clock.utc_now())
+    async with runtime.database.unit_of_work() as db:
+        await db.execute(delete(SigningKey).where(rotated))
+    await KeyKeeper(runtime).reload()
