@@ -5,6 +5,7 @@ Every decision by address (rate limits, allow-lists, audit events, logs) reads `
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 LOCAL = "local"
@@ -38,6 +39,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> IPAddress | None:
     """Read an address as sockets and proxies write it, or return None.
 

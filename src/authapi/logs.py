@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from contextlib import nullcontext, suppress
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from authapi import redaction
+from authapi import redaction, request_context
+from authapi.access_log import ACCESS_LOG
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -24,14 +26,23 @@ _TALKATIVE = (
     "sqlalchemy.pool",
 )
 
+
+def _add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = request_context.current()
+    if context.request_id is not None:
+        event.setdefault("request_id", context.request_id)
+        event.setdefault("ip", context.ip)
+    return event
+
+
 _ENRICH: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    _add_request,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-# One list for the process: loggers keep a reference to it.
-_PROCESSORS: list[Processor] = [*_ENRICH, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+_ORDER = ("timestamp", "level", "logger", "event", "request_id", "ip")
 
 
 def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = None) -> None:
@@ -63,6 +74,7 @@ def configure_logging(*, format: LogFormat, level: str, stream: TextIO | None = 
     for previous in [known for known in root.handlers if isinstance(known, _LineHandler)]:
         root.removeHandler(previous)
     root.addHandler(handler)
+    ACCESS_LOG.write_line = None if console else handler.write_line
 
     for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
@@ -94,6 +106,13 @@ class _LineHandler(logging.StreamHandler[TextIO]):
             self.stream = sys.stderr
         super().emit(record)
 
+    def write_line(self, line: str) -> None:
+        """Write a finished line; one that cannot be written is lost, as in `handleError`."""
+        with self.lock or nullcontext(), suppress(OSError, ValueError):
+            stream = sys.stderr if self._follows_stderr else self.stream
+            stream.write(line + "\n")
+            stream.flush()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Loses the line rather than the request (full disk); the stock version prints the raw arguments."""
 
@@ -109,11 +128,22 @@ def _render_exception(_logger: WrappedLogger, _method: str, event: EventDict) ->
     return event
 
 
+def _in_order(event: EventDict) -> EventDict:
+    return {key: event[key] for key in _ORDER if key in event} | dict(event)
+
+
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     # Made of file and function names only, and meant to have several lines.
     exception = event.pop("exception", None)
-    order = ("timestamp", "level", "logger", "event", "request_id", "ip")
-    safe: dict[str, Any] = redaction.redact({**{key: event[key] for key in order if key in event}, **event})
+    safe: dict[str, Any] = redaction.redact(_in_order(event))
     if exception is not None:
         safe["exception"] = exception
     return safe
+
+
+# One list for the process: loggers keep a reference to it.
+_PROCESSORS: list[Processor] = [
+    structlog.stdlib.filter_by_level,
+    *_ENRICH,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]

@@ -32,6 +32,7 @@ from authapi.api import (
     tokens,
     well_known,
 )
+from authapi.api.dependencies import verified_token
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
@@ -204,8 +205,7 @@ def _identify(request: Request) -> str | None:
     scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() != "bearer":
         return None
-    runtime: Runtime = request.app.state.runtime
-    return runtime.tokens.verify(token).claims.sub
+    return verified_token(request, token).claims.sub
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -116,11 +116,12 @@ def check_target(scope: Scope) -> None:
         path = unquote_to_bytes(scope.get("raw_path") or scope["path"]).decode("utf-8")
         if "\x00" in path:
             raise ValueError("NUL in the path")
-        parse_pairs(scope.get("query_string", b""))
+        if scope.get("query_string"):
+            parse_pairs(scope["query_string"])
     except ValueError as error:
         raise BadRequest(f"target: {type(error).__name__}") from None
     names = [name for name, _ in scope["headers"]]
-    if any(names.count(name) > 1 for name in _SINGLE_HEADERS):
+    if len(set(names)) < len(names) and any(names.count(name) > 1 for name in _SINGLE_HEADERS):
         raise BadRequest("a header that may be sent once was repeated")
 
 

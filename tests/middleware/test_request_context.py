@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from authapi import request_context
 from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.request_context import RequestContext
+from tests.support.log_lines import captured_lines
 from tests.support.shell_app import build_shell
 
 
@@ -76,7 +77,7 @@ class TestRequestContext:
 
 class TestAccessLog:
     async def test_one_line_names_the_template_and_no_query(self, client: httpx.AsyncClient) -> None:
-        with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        with captured_lines() as lines:
             await client.get("/api/items/42?token=secret", headers={"X-Request-ID": "caller-0001"})
         (line,) = _access_lines(lines)
         assert line["route"] == "/api/items/{item_id}"
@@ -97,7 +98,7 @@ class TestAccessLog:
     async def test_errors_are_logged_as_well(
         self, client: httpx.AsyncClient, method: str, path: str, route: str, status: int
     ) -> None:
-        with structlog.testing.capture_logs() as lines:
+        with captured_lines() as lines:
             await client.request(method, path)
         (line,) = _access_lines(lines)
         assert (line["route"], line["status"]) == (route, status)
@@ -113,7 +114,7 @@ class TestAccessLog:
         app.include_router(outer, prefix="/v1")
         transport = httpx.ASGITransport(app=RequestContextMiddleware(app))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            with structlog.testing.capture_logs() as lines:
+            with captured_lines() as lines:
                 await client.get("/v1/outer/inner/x")
         assert _access_lines(lines)[0]["route"] == "/v1/outer/inner/{name}"
 
@@ -123,7 +124,7 @@ class TestAccessLog:
 
         transport = httpx.ASGITransport(app=RequestContextMiddleware(broken))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            with structlog.testing.capture_logs() as lines, pytest.raises(RuntimeError):
+            with captured_lines() as lines, pytest.raises(RuntimeError):
                 await client.get("/")
         assert _access_lines(lines)[0]["status"] is None
         assert request_context.current().request_id is None

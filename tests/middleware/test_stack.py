@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-import structlog
 from starlette.types import Message
 
 from authapi.middleware.security_headers import API_CONTENT_SECURITY_POLICY
+from tests.support.log_lines import captured_lines
 from tests.support.serving import serve
 from tests.support.shell_app import ORIGIN, build_shell
 
@@ -104,8 +104,9 @@ class TestClientThatLeaves:
 
         headers = [(b"host", b"test"), (b"content-type", b"application/json")]
         scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/login"}
-        with structlog.testing.capture_logs() as lines:
-            await build_shell()({**scope, "query_string": b"", "headers": headers}, receive, send)
+        app = build_shell()
+        with captured_lines() as lines:
+            await app({**scope, "query_string": b"", "headers": headers}, receive, send)
         assert sent == []
         assert [(line["event"], line["log_level"]) for line in lines] == [
             ("http.client_disconnected", "debug"),

@@ -30,6 +30,7 @@ OPTIONS = {
     "full_page_writes": "off",
     "jit": "off",
 }
+DURABLE = {"fsync": "on", "full_page_writes": "on"}
 
 
 class PostgresServer:
@@ -126,8 +127,12 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def start_postgres(directory: Path, *, binaries: Path | None = None) -> Iterator[PostgresServer]:
+def start_postgres(
+    directory: Path, *, binaries: Path | None = None, durable: bool = False
+) -> Iterator[PostgresServer]:
     """Yield a PostgreSQL whose data lies in `directory`; the server ends with the context.
+
+    `durable` lets every commit wait for the disk, as a server does that is not only for tests.
 
     `binaries` is the folder of initdb and postgres; by default AUTHAPI_TEST_DATABASE_URL and then the
     installed ones are tried. Run by root, the server runs as nobody, who must be able to pass through
@@ -147,7 +152,8 @@ def start_postgres(directory: Path, *, binaries: Path | None = None) -> Iterator
     folder = reachable_binaries(binaries or find_binaries(), account=account, directory=home)
     password = secrets.token_urlsafe(16)
     data = _initialise(folder, home=home, account=account, password=password)
-    options = [argument for name, value in OPTIONS.items() for argument in ("-c", f"{name}={value}")]
+    settings = OPTIONS | (DURABLE if durable else {})
+    options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
     process = ServerProcess(
         name="postgres",
         command=lambda port: [

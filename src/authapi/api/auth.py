@@ -26,6 +26,46 @@ from authapi.services.user_sessions import SessionTokens
 router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
 
 
+# First, because it is asked for most and FastAPI looks for a route from the top.
+@router.get(
+    "/me",
+    summary="Who am I?",
+    responses=error_responses(errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests),
+)
+@limits.user
+async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
+    """Read the caller's identity from the token alone, without the database."""
+    return ApiResponse(
+        message="This is who the token speaks for.",
+        data=MeResponse(
+            user_id=principal.user_id,
+            email=principal.email,
+            role=principal.role,
+            roles=list(principal.roles),
+            scopes=sorted(principal.scopes),
+            session_id=principal.user_session_id,
+            amr=list(principal.amr),
+            auth_time=principal.auth_time,
+        ),
+    )
+
+
+def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionResponse:
+    """Show a fresh session to its owner."""
+    user = tokens.user
+    return SessionResponse(
+        user_id=user.id,
+        email=user.email,
+        full_name=user.full_name,
+        role=tokens.role,
+        token=tokens.access_token,
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+        refresh_token=delivered.refresh_token,
+        device_token=delivered.device_token,
+    )
+
+
 @router.post(
     "/register",
     status_code=201,
@@ -140,42 +180,3 @@ async def login_mfa(
         response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
     )
     return ApiResponse(message="You are logged in.", data=session_response(tokens, delivered))
-
-
-@router.get(
-    "/me",
-    summary="Who am I?",
-    responses=error_responses(errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests),
-)
-@limits.user
-async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
-    """Read the caller's identity from the token alone, without the database."""
-    return ApiResponse(
-        message="This is who the token speaks for.",
-        data=MeResponse(
-            user_id=principal.user_id,
-            email=principal.email,
-            role=principal.role,
-            roles=list(principal.roles),
-            scopes=sorted(principal.scopes),
-            session_id=principal.user_session_id,
-            amr=list(principal.amr),
-            auth_time=principal.auth_time,
-        ),
-    )
-
-
-def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionResponse:
-    """Show a fresh session to its owner."""
-    user = tokens.user
-    return SessionResponse(
-        user_id=user.id,
-        email=user.email,
-        full_name=user.full_name,
-        role=tokens.role,
-        token=tokens.access_token,
-        access_token=tokens.access_token,
-        expires_in=tokens.expires_in,
-        refresh_token=delivered.refresh_token,
-        device_token=delivered.device_token,
-    )

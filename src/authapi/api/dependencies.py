@@ -13,6 +13,10 @@ from authapi.enums import BuiltInRole, Factor, Permission
 from authapi.principal import Principal
 from authapi.runtime import Runtime
 from authapi.services import authorization
+from authapi.token_authority import VerifiedToken
+
+# Where a request keeps its token once it is verified.
+_VERIFIED = "authapi.verified_token"
 
 oauth2_scheme = OAuth2PasswordBearer(
     tokenUrl="/api/auth/token",
@@ -23,8 +27,8 @@ oauth2_scheme = OAuth2PasswordBearer(
 )
 
 
-def get_runtime(request: Request) -> Runtime:
-    """The tools of this process."""
+async def get_runtime(request: Request) -> Runtime:
+    """The tools of this process; asynchronous, because FastAPI would send a plain function to a thread."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
@@ -37,7 +41,7 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 async def get_db(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
     """One unit of work; its commit happens before the response leaves (`scope="function"` below)."""
-    async with runtime.database.unit_of_work() as db:
+    async with runtime.database.unit_of_work(bounded=True) as db:
         yield db
 
 
@@ -45,9 +49,22 @@ async def get_db(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
 DbSession = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
+def verified_token(request: Request, token: str) -> VerifiedToken:
+    """The request's bearer token, checked once however many ask: the limit per user, and the route.
+
+    Raises `InvalidAccessToken`, `RevocationsUnknown`.
+    """
+    verified: VerifiedToken | None = request.scope.get(_VERIFIED)
+    if verified is None:
+        # The runtime is no dependency here: solving one takes FastAPI longer than checking a known token.
+        runtime: Runtime = request.app.state.runtime
+        verified = request.scope[_VERIFIED] = runtime.tokens.verify(token)
+    return verified
+
+
 async def get_principal(
+    request: Request,
     security_scopes: SecurityScopes,
-    runtime: RuntimeDep,
     token: Annotated[str | None, Depends(oauth2_scheme)],
 ) -> Principal:
     """The user that the bearer token speaks for, from the token alone.
@@ -56,7 +73,7 @@ async def get_principal(
     """
     if token is None:
         raise errors.NotAuthenticated
-    principal = runtime.tokens.verify(token).principal
+    principal = verified_token(request, token).principal
     if principal is None:
         raise errors.InvalidAccessToken("not_a_users_token")
     if not principal.scopes.issuperset(security_scopes.scopes):

@@ -1,9 +1,10 @@
 """Puts the real client address into the ASGI scope, once, before anything reads it."""
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authapi.client_address import TrustedProxies, client_address
+
+FORWARDED_FOR = b"x-forwarded-for"
 
 
 class ClientAddressMiddleware:
@@ -22,7 +23,8 @@ class ClientAddressMiddleware:
         if scope["type"] in {"http", "websocket"}:
             peer, port = scope.get("client") or (None, 0)
             direct = client_address(peer, (), self._trusted)
-            address = client_address(peer, Headers(scope=scope).getlist("x-forwarded-for"), self._trusted)
+            forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
+            address = client_address(peer, forwarded, self._trusted) if forwarded else direct
             # In place: the server's own access log reads the same scope.
             scope["client"] = (address, port if address == direct else 0)
         await self._app(scope, receive, send)

@@ -1,28 +1,28 @@
 """Gives every request an id, a context and one access log line."""
 
+import logging
 import re
 import time
+from functools import lru_cache
 
-import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from authapi import request_context
+from authapi.access_log import ACCESS_LOG
 from authapi.request_context import RequestContext
 
 # A request id is copied into logs, headers and audit rows: nothing but these characters may get there.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _USER_AGENT_LENGTH = 256
 
-_log = structlog.stdlib.get_logger("authapi.access")
-
 
 class RequestContextMiddleware:
     """Binds the `RequestContext`, answers with `X-Request-ID` and logs each request once (ASVS 16.2.1).
 
     Belongs outside of everything but the layer that sets `scope["client"]`. An incoming `X-Request-ID` is
-    kept if it is 8 to 64 characters of `A-Za-z0-9._-`. The log names the route's template: the raw path
+    kept if it is 8 to 64 characters of `A-Za-z0-9._-`. Granted questions of proxies, and probes, are logged at
+    DEBUG: one comes with every request of a whole site. The log names the route's template: the raw path
     and the query string may hold one-time tokens.
     """
 
@@ -43,23 +43,20 @@ class RequestContextMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", [])
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with (
-            request_context.bind(context),
-            structlog.contextvars.bound_contextvars(request_id=request_id, ip=context.ip),
-        ):
+        with request_context.bind(context):
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                _log.info(
-                    "http.request",
+                ACCESS_LOG.write(
+                    context,
                     method=scope["method"],
                     route=route_template(scope),
                     status=status,
                     duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                    level=logging.DEBUG if _is_routine(scope, status) else logging.INFO,
                 )
 
 
@@ -74,23 +71,33 @@ def route_template(scope: Scope) -> str:
     return "unmatched"
 
 
+def _is_routine(scope: Scope, status: int | None) -> bool:
+    """Whether a machine asks this all day long: a proxy for each request of a site, a probe, a scraper.
+
+    The proxy has a log of its own and the metrics count; what is refused is worth a line all the same.
+    """
+    is_service = getattr(scope.get("endpoint"), "rate_limit_name", None) == "service"
+    return is_service and status is not None and status < 400
+
+
 def _describe(scope: Scope) -> RequestContext:
-    headers = Headers(scope=scope)
-    offered = headers.get("x-request-id", "")
+    headers = dict(scope["headers"])
+    offered = headers.get(b"x-request-id", b"").decode("latin-1")
     client = scope.get("client")
     return RequestContext(
         request_id=offered if _REQUEST_ID.fullmatch(offered) else str(uuid7()),
         ip=client[0] if client else None,
-        user_agent=_clean(headers.get("user-agent")),
+        user_agent=_clean(headers.get(b"user-agent")),
     )
 
 
-def _clean(user_agent: str | None) -> str | None:
+@lru_cache(maxsize=1024)
+def _clean(user_agent: bytes | None) -> str | None:
     """Drops what could break a log line, a mail or a terminal: control, format and separator characters."""
     if user_agent is None:
         return None
-    # Header values are decoded as Latin-1; names of devices are often UTF-8.
-    text = user_agent.encode("latin-1", "replace").decode("utf-8", "replace")
+    # Other than most headers: names of devices are often UTF-8.
+    text = user_agent.decode("utf-8", "replace")
     return (
         "".join(filter(str.isprintable, text[: 2 * _USER_AGENT_LENGTH]))[:_USER_AGENT_LENGTH].strip() or None
     )

@@ -1,6 +1,7 @@
 """Puts the browser's protections on every response, errors included."""
 
-from starlette.datastructures import MutableHeaders
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Nothing may load, run, be framed or be submitted, should a browser ever render a JSON answer as a page.
@@ -9,6 +10,9 @@ API_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
 )
 TWO_YEARS = 63_072_000
+OPENER_POLICY = (b"cross-origin-opener-policy", b"same-origin")
+
+Header = tuple[bytes, bytes]
 
 
 class SecurityHeadersMiddleware:
@@ -20,7 +24,7 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        self.defaults = {
+        defaults = {
             "Content-Security-Policy": API_CONTENT_SECURITY_POLICY,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
@@ -31,7 +35,8 @@ class SecurityHeadersMiddleware:
             "Cache-Control": "no-store",
         }
         if https:
-            self.defaults["Strict-Transport-Security"] = f"max-age={TWO_YEARS}; includeSubDomains"
+            defaults["Strict-Transport-Security"] = f"max-age={TWO_YEARS}; includeSubDomains"
+        self._defaults = [(name.lower().encode(), value.encode()) for name, value in defaults.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,13 +45,16 @@ class SecurityHeadersMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                headers = MutableHeaders(scope=message)
-                for name, value in self.defaults.items():
-                    headers.setdefault(name, value)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-                del headers["server"]
+                message["headers"] = self._completed(message.get("headers", ()))
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+    def _completed(self, headers: Iterable[Header]) -> list[Header]:
+        # On the raw list: every response passes here, and a lookup through MutableHeaders reads it all.
+        kept = [(name.lower(), value) for name, value in headers if name.lower() != b"server"]
+        present = dict(kept)
+        kept += [default for default in self._defaults if default[0] not in present]
+        if present.get(b"content-type", b"").startswith(b"text/html") and OPENER_POLICY[0] not in present:
+            kept.append(OPENER_POLICY)
+        return kept
