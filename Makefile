@@ -26,7 +26,7 @@ CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock audit
+.PHONY: help run test faults check format lock audit
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ run: $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP)) ## serve on http:/
 
 test: $(DEV_STAMP) ## run all tests against SQLite, a real PostgreSQL and a real Redis
 	@$(BIN)/pytest -n auto --maxprocesses 4 $(if $(CI),--reruns 2 --reruns-delay 1) $(ARGS)
+
+faults: $(DEV_STAMP) ## break a served authapi in every way we know; docs/faults.md has the results (45 minutes)
+	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 check: $(DEV_STAMP) ## lint, formatting, types and the rules on imports
 	$(BIN)/ruff check .
@@ -81,6 +84,15 @@ lock: $(if $(UV),,build/uv/bin/uv) ## renew the lock files after a change of the
 
 audit: $(DEV_STAMP) build/audit/bin/pip-audit ## look for known vulnerabilities in what is locked; writes build/sbom.json
 	@$(BIN)/python -m tests.support.audit build/audit/bin/pip-audit build/sbom.json
+
+bench: $(DEV_STAMP) build/plots/bin/python ## measure against what the machine can do; plots into docs/performance/
+	@mkdir -p build
+	@$(BIN)/python -m benchmarks.run_all --json build/benchmarks.json $(ARGS); kept=$$?; \
+		build/plots/bin/python benchmarks/plots.py build/benchmarks.json docs/performance && exit $$kept
+
+build/plots/bin/python:
+	@$(PYTHON) -m venv build/plots
+	@build/plots/bin/python -m pip install --quiet --disable-pip-version-check matplotlib==3.11.2
 
 build/audit/bin/pip-audit:
 	@$(PYTHON) -m venv build/audit

@@ -20,12 +20,18 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
     return False
 
 
+def include_name(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave out the one index that some servers cannot have, which the models therefore do not name."""
+    return not (kind == "index" and name == "ix_users_trigrams")
+
+
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=True,
         render_item=render_item,
+        include_name=include_name,
     )
     with context.begin_transaction():
         context.run_migrations()

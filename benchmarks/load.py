@@ -194,7 +194,8 @@ async def _connect(
     base_url: str, on_reply: Callable[[Connection, Reply], None], on_lost: Callable[[], None]
 ) -> Connection:
     address = urlsplit(base_url)
-    assert address.hostname and address.port
+    assert address.hostname
+    assert address.port
     _, connection = await asyncio.get_running_loop().create_connection(
         lambda: Connection(on_reply, on_lost), address.hostname, address.port
     )

@@ -18,7 +18,7 @@ import bcrypt
 from benchmarks.load import Load, Reply, Send, closed_loop, http_request, paced
 from benchmarks.servers import LOGIN_USERS, POOL_SIZE, Server, log_in, login_request
 
-Figures = dict[str, Any]
+Rates = dict[str, Any]
 
 LOGIN_CLIENTS = 8
 
@@ -26,7 +26,7 @@ CLIENTS = 32
 VERIFY_RATE = 200
 
 
-async def login(server: Server, *, rounds: int, seconds: float, cores: int) -> Figures:
+async def login(server: Server, *, rounds: int, seconds: float, cores: int) -> Rates:
     """Logins a second of eight clients over sixteen users, against bcrypt checks a second of every core."""
     limits, services = [], []
     for _ in range(rounds):
@@ -34,10 +34,10 @@ async def login(server: Server, *, rounds: int, seconds: float, cores: int) -> F
         load = await closed_loop(server.base_url, login_senders(LOGIN_CLIENTS), seconds=seconds)
         services.append(load.require(200).rate)
     limits.append(await asyncio.to_thread(_bcrypt_rate, seconds, cores))
-    return _ratio(services, limits, unit="per second")
+    return _ratio(services, limits)
 
 
-async def login_by_concurrency(server: Server, *, seconds: float) -> list[Figures]:
+async def login_by_concurrency(server: Server, *, seconds: float) -> list[Rates]:
     """Logins a second and their median wait, by the number of clients."""
     points = []
     for clients in (1, 2, 4, 8, 16, 32):
@@ -46,7 +46,7 @@ async def login_by_concurrency(server: Server, *, seconds: float) -> list[Figure
     return points
 
 
-async def hot_path(server: Server, bare: Server, *, rounds: int, seconds: float) -> dict[str, Figures]:
+async def hot_path(server: Server, bare: Server, *, rounds: int, seconds: float) -> dict[str, Rates]:
     """`GET /api/auth/me` and `GET /verify` against the bare route, requests a second of 32 clients."""
     tokens = await log_in(server, 0)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
@@ -63,12 +63,12 @@ async def hot_path(server: Server, bare: Server, *, rounds: int, seconds: float)
             rates[name].append(load.require(200).rate)
             generator = max(generator, load.generator_cpu)
     return {
-        name: _ratio(rates[name], rates["bare"], unit="per second") | {"generator_cpu": round(generator, 2)}
+        name: _ratio(rates[name], rates["bare"]) | {"generator_cpu": round(generator, 2)}
         for name in ("me", "verify")
     }
 
 
-async def refresh(server: Server, database_dsn: str, *, rounds: int, seconds: float) -> Figures:
+async def refresh(server: Server, database_dsn: str, *, rounds: int, seconds: float) -> Rates:
     """Refreshes a second of 32 clients, against `UPDATE … RETURNING` and COMMIT by asyncpg with the same pool."""
     pairs = [await log_in(server, number % LOGIN_USERS) for number in range(CLIENTS)]
     tokens = [pair["refresh_token"] for pair in pairs]
@@ -84,10 +84,10 @@ async def refresh(server: Server, database_dsn: str, *, rounds: int, seconds: fl
         services.append(load.require(200).rate)
     limits.append(await _update_rate(pool, seconds))
     await pool.close()
-    return _ratio(services, limits, unit="per second")
+    return _ratio(services, limits)
 
 
-async def flood(server: Server, *, rounds: int, seconds: float) -> Figures:
+async def flood(server: Server, *, rounds: int, seconds: float) -> Rates:
     """p99 of `GET /verify` at 200 requests a second, idle and while eight clients hammer the login."""
     tokens = await log_in(server, 0)
     request = http_request("GET", "/verify", headers={"Authorization": f"Bearer {tokens['access_token']}"})
@@ -178,6 +178,7 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
         thread.join()
 
 
-def _ratio(services: list[float], limits: list[float], *, unit: str) -> Figures:
+def _ratio(services: list[float], limits: list[float]) -> Rates:
+    """Medians, per second, and their ratio."""
     service, limit = statistics.median(services), statistics.median(limits)
-    return {"service": service, "limit": limit, "ratio": service / limit, "unit": unit}
+    return {"service": service, "limit": limit, "ratio": service / limit}

@@ -35,6 +35,8 @@ PUBLIC_ROUTES = {
     "forgot_password_page",
     "pages_stylesheet",
     "resend_verification",
+    "resend_verification_form",
+    "resend_verification_page",
     "reset_password",
     "reset_password_form",
     "reset_password_page",

@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse, Response
 
 from authapi.errors import AuthApiError
 from authapi.rate_limit import LimitedRoute, RateLimitOptions, RateLimits, limits
-from authapi.rate_limit_storage import REDIS_TIMEOUT, FallbackStorage, RedisStorage
+from authapi.rate_limit_redis import RedisStorage
+from authapi.rate_limit_storage import REDIS_TIMEOUT, FallbackStorage
 from tests.support import redis_server as redis_module
 from tests.support.processes import scratch_directory
 from tests.support.redis_server import RedisServer, start_redis

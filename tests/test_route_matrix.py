@@ -124,6 +124,8 @@ TABLE: dict[str, tuple[str | int, ...]] = {
     "POST /api/auth/password/reset": EVERYBODY,
     "GET /forgot-password": EVERYBODY,
     "POST /forgot-password": EVERYBODY,
+    "GET /resend-verification": EVERYBODY,
+    "POST /resend-verification": EVERYBODY,
     "GET /pages/pages.css": EVERYBODY,
     "GET /.well-known/change-password": EVERYBODY,
     # The token in the mail is the credential: without one the link does not work.

@@ -12,7 +12,6 @@ import mmap
 from collections.abc import Awaitable
 from pathlib import Path
 
-import httpx
 import structlog
 
 from authapi.settings import PasswordSettings
@@ -45,17 +44,23 @@ async def _ask(source: Awaitable[bool]) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await source
-    except (TimeoutError, OSError, ValueError, httpx.HTTPError) as error:
+    except (TimeoutError, OSError, ValueError) as error:
         logger.warning("breached_passwords.unavailable", error=type(error).__name__)
         return False
 
 
 async def _is_in_range(url: str, digest: str) -> bool:
+    # Here, because few installations ask and every start would take longer.
+    import httpx
+
     prefix, suffix = digest[:PREFIX_DIGITS], digest[PREFIX_DIGITS:]
     # No redirects: the address is the operator's choice, not the server's.
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
-        response = await client.get(f"{url.rstrip('/')}/{prefix}", headers={"Add-Padding": "true"})
-    response.raise_for_status()
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
+            response = await client.get(f"{url.rstrip('/')}/{prefix}", headers={"Add-Padding": "true"})
+        response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise OSError(type(error).__name__) from error
     if len(response.content) > MAX_RESPONSE_BYTES:
         raise ValueError("an answer of this size is no range")
     for line in response.text.splitlines():

@@ -9,15 +9,17 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
 from sqlalchemy.util import await_only
 
@@ -29,7 +31,15 @@ POOL_TIMEOUT_SECONDS = 1
 SQLITE_BUSY_SECONDS = 15
 SQLITE_POOL_TIMEOUT_SECONDS = 5
 
+# A transaction of a request ends when the server has been silent for so many times the longest statement, asking
+# for a connection and a rollback included; or when it has taken so many times as long altogether.
+SILENCE_FACTOR = 1.25
+DEADLINE_FACTOR = 5
+# How long a connection that is given up may take to say good-bye. A frozen server never answers.
+CLOSE_SECONDS = 0.25
+
 _CALLBACKS = "authapi_after_commit"
+_DEADLINE = "authapi_deadline"
 _READ_ONLY = "authapi_read_only"
 
 # In transaction mode PgBouncer gives each transaction whichever server connection is free. A statement that
@@ -61,7 +71,11 @@ class Database:
             if self.is_sqlite
             else _postgresql_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        # SQLite has no server that could freeze, and what runs in its thread cannot be broken off.
+        self._patience = None if self.is_sqlite else timeout.total_seconds()
+        self._sessions = async_sessionmaker(
+            self.engine, expire_on_commit=False, sync_session_class=_TimedSession
+        )
 
     @property
     def connections_in_use(self) -> int:
@@ -77,13 +91,16 @@ class Database:
             yield db
 
     @asynccontextmanager
-    async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
+    async def unit_of_work(self, *, bounded: bool = False) -> AsyncIterator[AsyncSession]:
         """Open a session that commits at the end, or rolls back if the block raises.
 
         An `AuthApiError` with `keeps_writes` commits what was written (a failed login stays on record) and is
-        raised all the same.
+        raised all the same. `bounded` is for requests: with a server that has stopped to answer it ends with
+        `TimeoutError`, its connection is thrown away, and the caller is not kept waiting for that. If it was
+        committing, nobody knows the outcome.
         """
-        async with self._sessions() as db:
+        deadline = _Deadline(self._patience if bounded else None)
+        async with deadline.timeout, self._sessions(info={_DEADLINE: deadline}) as db:
             try:
                 yield db
             except AuthApiError as error:
@@ -95,6 +112,76 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+class _Deadline:
+    """Ends the task's block once a transaction of it gets no answer; `patience` in seconds, None never does."""
+
+    def __init__(self, patience: float | None) -> None:
+        self.timeout = asyncio.timeout(None)
+        self._patience = patience
+        self._latest = 0.0
+
+    def start(self) -> None:
+        """A transaction begins: the pool is asked for a connection next."""
+        if self._patience is not None:
+            self._latest = asyncio.get_running_loop().time() + self._patience * DEADLINE_FACTOR
+            self.renew()
+
+    def renew(self) -> None:
+        """The server has answered."""
+        if self._patience is not None:
+            silent_until = asyncio.get_running_loop().time() + self._patience * SILENCE_FACTOR
+            self._reschedule(min(silent_until, self._latest))
+
+    def stop(self) -> None:
+        """The transaction has ended: what comes now, such as hashing, does not count."""
+        if self._patience is not None:
+            self._reschedule(None)
+
+    def _reschedule(self, when: float | None) -> None:
+        # Refused once it has struck: the session is then closed by a task that nobody waits for.
+        with suppress(RuntimeError):
+            self.timeout.reschedule(when)
+
+
+class _TimedSession(Session):
+    """Tells its deadline about its transactions and their statements."""
+
+
+@event.listens_for(_TimedSession, "after_transaction_create")
+def _start_deadline(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None and _DEADLINE in session.info:
+        session.info[_DEADLINE].start()
+
+
+@event.listens_for(_TimedSession, "after_begin")
+def _attach_deadline(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    connection.info[_DEADLINE] = session.info.get(_DEADLINE)
+
+
+@event.listens_for(_TimedSession, "after_transaction_end")
+def _stop_deadline(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None and _DEADLINE in session.info:
+        session.info[_DEADLINE].stop()
+
+
+def _renew_deadline(connection: Connection, *_: Any) -> None:
+    deadline: _Deadline | None = connection.info.get(_DEADLINE)
+    if deadline is not None:
+        deadline.renew()
+
+
+def _detach_deadline(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    # It leads to its task, which may have ended with an error whose frames hold a password.
+    record.info.pop(_DEADLINE, None)
+
+
+class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]
+    """A connection whose end nobody waits for: SQLAlchemy allows it two seconds, in the request's own time."""
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        await super().close(timeout=CLOSE_SECONDS if timeout is None else min(timeout, CLOSE_SECONDS))
 
 
 async def hand_back_connection(db: AsyncSession) -> None:
@@ -120,7 +207,7 @@ async def _commit(db: AsyncSession) -> None:
 
 def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
     seconds = timeout.total_seconds()
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -129,6 +216,7 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbounce
         # A statement's parameters hold e-mail addresses and hashes; they must not reach a log.
         hide_parameters=True,
         connect_args={
+            "connection_class": _QuicklyClosed,
             "timeout": seconds,
             "command_timeout": seconds,
             "server_settings": {"application_name": "authapi", "timezone": "UTC"}
@@ -143,6 +231,9 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbounce
             **(_PGBOUNCER_OPTIONS if pgbouncer else {}),
         },
     )
+    event.listen(engine.sync_engine, "after_cursor_execute", _renew_deadline)
+    event.listen(engine.sync_engine, "checkin", _detach_deadline)
+    return engine
 
 
 def _use_write_ahead_log(cursor: DBAPICursor) -> None:

@@ -59,7 +59,6 @@ class MailKind(StrEnum):
     INVITATION = "invitation"
     ACCOUNT_DELETED = "account_deleted"
     SESSION_REUSED = "session_reused"
-    NEW_DEVICE = "new_device"
     FACTOR_ADDED = "factor_added"
     FACTOR_REMOVED = "factor_removed"
     RECOVERY_CODES_RENEWED = "recovery_codes_renewed"

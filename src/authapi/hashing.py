@@ -4,7 +4,9 @@ A hash costs a quarter of a CPU second. It never runs on the event loop, and whe
 be done soon, the surplus is refused at once (ASVS 15.2.2).
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from authapi import request_context
@@ -28,10 +30,33 @@ class Hasher:
         self.pool = HashingPool(
             workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=on_wait
         )
+        # Logins under way, by address.
+        self._places = settings.hash_workers + settings.hash_queue
+        self._taken: Counter[str] = Counter()
 
     async def warm(self) -> None:
         """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
         await self.pool.warm(lambda: self._hasher.verify_dummy("warm"))
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for a login, of which there are as many as the pool computes and queues.
+
+        In a flood those who would be refused in the end are refused at once, before they have cost the database
+        anything. An address with less than its share of the places still gets one. Raises `HashingBusy`.
+        """
+        address = request_context.current().ip or ""
+        share = self._places / max(1, len(self._taken))
+        if self._taken.total() >= self._places and self._taken[address] >= share:
+            refused = self.pool.refusal()
+            raise HashingBusy(str(refused), retry_after=refused.retry_after)
+        self._taken[address] += 1
+        try:
+            yield
+        finally:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
 
     async def hash(self, password: str) -> str:
         """Hash a new password."""

@@ -1,41 +1,75 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request (ASVS 15.2.2).
+"""HTTP/1.1 as uvicorn speaks it, with bounds on size and time (ASVS 15.2.2).
 
-uvicorn with httptools collects headers without end and waits for them for ever: one connection could fill the
-memory, and a few thousand that send a byte now and then (slowloris) would use up every file descriptor.
+uvicorn with httptools collects headers without end, waits for ever for the rest of a request and for a client
+that does not read its answer: one connection could fill the memory, and a few thousand that send or read a byte
+now and then (slowloris) would use up every file descriptor.
 """
 
 import asyncio
-from typing import Any
+import sys
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 16 * 1024
 # From the first byte, or from the connection if none comes, to the end of the headers.
 HEAD_SECONDS = 10.0
+# From there to the end of the body, of which 64 KiB are read at most.
+BODY_SECONDS = 10.0
+# In this time a client has to take so many bytes of what waits for it.
+WRITE_SECONDS = 10.0
+WRITE_BYTES = 16 * 1024
+# File descriptors that are not a client's: databases, Redis, mail servers, files.
+OTHER_DESCRIPTORS = 256
+MOST_CONNECTIONS = 8192
+
+
+def _connection_limit() -> int:
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    import resource
+
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, descriptors - OTHER_DESCRIPTORS))
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """A connection that is closed when a request's head is too long (400) or too slow (no answer)."""
+    """A connection that is closed when a request's head is too long (400), or when its client is too slow.
+
+    With `max_connections` open, a new one takes the place of the one that has been without a request for the
+    longest time: those who hold connections for nothing cannot keep others out.
+    """
+
+    max_connections: ClassVar[int] = _connection_limit()
+    # Those without a complete request, the oldest first.
+    _waiting: ClassVar[dict["BoundedHttpProtocol", None]] = {}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._is_reading_head = False
         self._received_bytes = 0
         self._parsed_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if len(self.connections) >= self.max_connections and not self._make_room():
+            transport.abort()
         super().connection_made(transport)
-        self._start_head_timer()
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
+        self._waiting.pop(self, None)
+        self._stop_read_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        if (self.cycle is None or self.cycle.response_complete) and self._read_timer is None:
             # Also for stray line breaks between requests, which end uvicorn's keep-alive timeout.
-            self._start_head_timer()
+            self._wait_for_head()
         if self._is_reading_head:
             # A value that does not end reaches no callback; it is counted here.
             self._received_bytes += len(data)
@@ -59,17 +93,67 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_reading_head = False
-        self._stop_head_timer()
+        self._waiting.pop(self, None)
+        self._stop_read_timer()
         super().on_headers_complete()
+        self._read_timer = self.loop.call_later(BODY_SECONDS, self.transport.close)
 
-    def _start_head_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def on_message_complete(self) -> None:
+        self._stop_read_timer()
+        super().on_message_complete()
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline:
+            self._waiting[self] = None
+        if self._write_timer is None and self.transport.get_write_buffer_size():
+            # Also where the connection is closing, which waits for the client to take the rest.
+            self._watch_writing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_write_timer()
+
+    def _make_room(self) -> bool:
+        for oldest in self._waiting:
+            oldest.transport.abort()
+            # Not only when it is gone: the next newcomer must find another one.
+            del self._waiting[oldest]
+            return True
+        return False
+
+    def _wait_for_head(self) -> None:
+        self._waiting[self] = None
+        self._read_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _watch_writing(self) -> None:
+        self._write_timer = self.loop.call_later(
+            WRITE_SECONDS, self._expect_progress, self.transport.get_write_buffer_size()
+        )
+
+    def _expect_progress(self, unread_bytes: int) -> None:
+        self._write_timer = None
+        left = self.transport.get_write_buffer_size()
+        if left and left > unread_bytes - WRITE_BYTES:
+            # close() would wait for the client.
+            self.transport.abort()
+        elif left:
+            self._watch_writing()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _count(self, size: int) -> None:
         """Raise ValueError, which the parser turns into a 400, for a head that came in one piece."""

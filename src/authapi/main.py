@@ -1,5 +1,7 @@
 """Wires the application: middleware, routes, error handling and what must happen at start and stop."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +35,8 @@ from authapi.api import (
     well_known,
 )
 from authapi.api.dependencies import verified_token
+from authapi.api.route import add_routes
+from authapi.background import finish
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
 from authapi.logs import configure_logging
@@ -78,8 +82,8 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application for these settings.
+def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
+    """The ASGI application for these settings; one that is only started and stopped computes no hash.
 
     Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
     migrations. Raises `InvalidSettings` and, for a limit that cannot be read, `ValueError`.
@@ -102,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=TELEMETRY,
     )
     app.state.runtime = runtime
+    app.state.is_rehearsal = is_rehearsal
     app.state.rate_limits = RateLimits(
         RateLimitOptions(**settings.rate_limit.model_dump()),
         identify=_identify,
@@ -111,24 +116,24 @@ def create_app(settings: Settings) -> FastAPI:
     counted.watch(runtime, app.state.rate_limits)
     install_error_handlers(app)
     gateway.mount_gateway(app)
-    for module in (
-        auth,
-        sessions,
-        account,
-        email,
-        passwords,
-        mfa,
-        tokens,
-        revocations,
-        well_known,
-        profile,
-        public,
-        admin,
-        health,
-        metrics,
-        pages,
-    ):
-        app.include_router(module.router)
+    add_routes(
+        app,
+        auth.router,
+        sessions.router,
+        account.router,
+        email.router,
+        passwords.router,
+        mfa.router,
+        tokens.router,
+        revocations.router,
+        well_known.router,
+        profile.router,
+        public.router,
+        *admin.routers,
+        health.router,
+        metrics.router,
+        pages.router,
+    )
     gateway_document.describe_gateway(app)
     mailbox = None if settings.is_production else Mailbox()
     if mailbox is not None:
@@ -145,7 +150,11 @@ def create_configured_app() -> FastAPI:
     """The application for the environment's settings; what uvicorn's workers import."""
     settings = load_settings()
     configure_logging(format=settings.log.format, level=settings.log.level)
-    return create_app(settings)
+    app = create_app(settings)
+    # What is loaded by now stays for good. Left out of every later collection, it shortens the pauses.
+    gc.freeze()
+    gc.enable()
+    return app
 
 
 @asynccontextmanager
@@ -156,6 +165,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sealing = sealing_task(runtime)
     housekeeping = housekeeping_task(runtime)
     publishing = app.state.metrics.publishing_task()
+    warming: asyncio.Task[None] | None = None
     try:
         if await schema_state(runtime.database) is SchemaState.BEHIND:
             raise SchemaBehind
@@ -166,9 +176,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         housekeeping.start()
         if app.state.metrics.is_shared:
             publishing.start()
-        await runtime.hasher.warm()
+        if not app.state.is_rehearsal:
+            # Beside the first requests: a quarter of a second is a good part of a start.
+            warming = asyncio.create_task(runtime.hasher.warm(), name="warm-hash")
         yield
     finally:
+        await finish(warming)
         await publishing.stop()
         await housekeeping.stop()
         await sealing.stop()

@@ -16,51 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 log = logging.getLogger(__name__)
 
 REDIS_TIMEOUT = 0.25
 """Seconds that a request may wait for Redis."""
-
-SOCKET_TIMEOUT = 1.0
-"""Seconds after which a connection that does not answer is given up; no request waits for that."""
 
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts while Redis is out; one request makes the attempt, the others do not wait."""
 
 MAX_KEYS = 100_000
 """Keys that one process holds, some 35 MB for 5/minute; beyond, the longest unseen are forgotten."""
-
-# Redis's clock is the only one, so workers and hosts with wrong clocks count alike.
-# KEYS: the log, newest first. ARGV: limit, window in ms.
-# Returns: allowed, remaining, ms until the oldest leaves.
-SPEND = """
-local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local newest = tonumber(redis.call('LINDEX', KEYS[1], 0))
-if newest and newest > now + 1000 then
-  -- The clock was set back. Everything counts as spent now: the limit is neither reset nor frozen.
-  local count = redis.call('LLEN', KEYS[1])
-  redis.call('DEL', KEYS[1])
-  for _ = 1, count do redis.call('LPUSH', KEYS[1], string.format('%.0f', now)) end
-  redis.call('PEXPIRE', KEYS[1], window)
-end
-local oldest = tonumber(redis.call('LINDEX', KEYS[1], -1))
-while oldest and oldest <= now - window do
-  redis.call('RPOP', KEYS[1])
-  oldest = tonumber(redis.call('LINDEX', KEYS[1], -1))
-end
-local count = redis.call('LLEN', KEYS[1])
-if count >= limit then return {0, 0, oldest + window - now} end
-redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('PEXPIRE', KEYS[1], window)
-return {1, limit - count - 1, (oldest or now) + window - now}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,45 +110,6 @@ class MemoryStorage:
         self._logs.clear()
 
 
-class RedisStorage:
-    """Counts in Redis, for all workers and hosts together, in one round trip.
-
-    Raises:
-        ValueError: `url` is none that Redis understands; the message does not repeat it, it holds a password.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                # Bounded: a frozen Redis must not use up the file descriptors.
-                max_connections=16,
-                timeout=SOCKET_TIMEOUT,
-                socket_timeout=SOCKET_TIMEOUT,
-                socket_connect_timeout=SOCKET_TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
-            )
-            # Nothing is sent; an unknown option in the URL shows now instead of under load.
-            pool.make_connection()  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError):
-            raise ValueError(
-                "AUTHAPI_RATE_LIMIT__STORAGE_URL must be memory:// or redis://[:password@]host[:port][/db]"
-            ) from None
-        self._client = Redis.from_pool(pool)
-        self._spend = self._client.register_script(SPEND)
-
-    async def spend(self, key: str, *, limit: int, window: int) -> Spending:
-        is_allowed, remaining, reset_after_ms = await self._spend(
-            keys=[f"authapi:limit:{key}"], args=[limit, window * 1000]
-        )
-        return Spending(
-            is_allowed=bool(is_allowed), limit=limit, remaining=remaining, reset_after=reset_after_ms / 1000
-        )
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-
 class FallbackStorage:
     """Redis while it answers within 250 ms, this process while it does not: never unlimited, never an error.
 
@@ -210,7 +136,7 @@ class FallbackStorage:
             self._next_attempt_at = self._clock() + RETRY_INTERVAL
         try:
             spending = await self._ask(key, limit=limit, window=window)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (OSError, TimeoutError) as error:
             self._failed(error)
             return seen
         if is_attempt:
@@ -266,4 +192,7 @@ def create_storage(url: str) -> Storage:
     """
     if url == "memory://":
         return MemoryStorage()
+    # Here, because importing Redis's client is a good part of a start.
+    from authapi.rate_limit_redis import RedisStorage
+
     return FallbackStorage(RedisStorage(url))

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from jinja2.ext import babel_extract
 
-from authapi.api.pages import FORGOT_PASSWORD, PAGES_CSP
+from authapi.api.pages import FORGOT_PASSWORD, PAGES_CSP, RESEND_VERIFICATION
 from authapi.enums import Locale, OneTimeTokenPurpose
 from authapi.mail.catalogues import load_catalogue
 from authapi.pages import problems
@@ -21,6 +21,7 @@ from authapi.services import mail_links, one_time_tokens
 from authapi.services.new_passwords import BREACHED
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.support.log_lines import captured_access_lines
 from tests.support.mails import Mails, new_address, token_of
 
 TEMPLATES = Path(problems.__file__).parent / "templates"
@@ -114,6 +115,73 @@ class TestResetPassword:
         assert f'href="{FORGOT_PASSWORD}"' in page.text
 
 
+class TestResendVerification:
+    async def test_a_dead_link_offers_a_new_mail(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        first = await mails.link(account.email, mail_links.VERIFY_EMAIL)
+        dead = await client.get(mail_links.VERIFY_EMAIL, params={"token": "authapi_ott_gone"})
+        assert_is_page(dead, 400)
+        assert f'<form method="post" action="{RESEND_VERIFICATION}">' in dead.text
+        assert 'type="email" name="email"' in dead.text
+        sent = await client.post(RESEND_VERIFICATION, data={"email": account.email})
+        assert_is_page(sent, 200)
+        second = await mails.link(account.email, mail_links.VERIFY_EMAIL, count=2)
+        assert_is_page(await client.post(mail_links.VERIFY_EMAIL, data={"token": token_of(first)}), 400)
+        assert_is_page(await client.post(mail_links.VERIFY_EMAIL, data={"token": token_of(second)}), 200)
+        # So does the answer to the button of a link that has been used meanwhile.
+        used = await client.post(mail_links.VERIFY_EMAIL, data={"token": token_of(second)})
+        assert_is_page(used, 400)
+        assert f'action="{RESEND_VERIFICATION}"' in used.text
+
+    @pytest.mark.parametrize("page", [*TOKEN_PAGES[1:], "forged"])
+    async def test_no_other_page_offers_it(self, client: httpx.AsyncClient, page: str) -> None:
+        if page == "forged":
+            headers = {"Origin": "https://evil.example"}
+            answer = await client.post(mail_links.VERIFY_EMAIL, data={"token": "x"}, headers=headers)
+        else:
+            answer = await client.get(page, params={"token": "authapi_ott_gone"})
+        assert RESEND_VERIFICATION not in answer.text
+
+    async def test_says_the_same_for_everybody(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        waiting = await accounts.register(new_address())
+        confirmed = await accounts.register(new_address())
+        link = await mails.link(confirmed.email, mail_links.VERIFY_EMAIL)
+        await client.post(mail_links.VERIFY_EMAIL, data={"token": token_of(link)})
+        answers = [
+            await client.post(RESEND_VERIFICATION, data={"email": email})
+            for email in (waiting.email, confirmed.email, new_address())
+        ]
+        for answer in answers:
+            assert_is_page(answer, 200)
+            assert answer.text == answers[0].text
+        assert await mails.written_to(waiting.email) == ["verify_email"] * 2
+        assert await mails.written_to(confirmed.email) == ["verify_email"]
+
+    @pytest.mark.parametrize("locale", list(Locale))
+    async def test_in_every_language(self, client: httpx.AsyncClient, locale: Locale) -> None:
+        headers = {"Accept-Language": locale.value}
+        page = await client.get(RESEND_VERIFICATION, headers=headers)
+        assert_is_page(page, 200)
+        assert f'lang="{locale.value}"' in page.text
+        english = await client.get(RESEND_VERIFICATION, headers={"Accept-Language": "en"})
+        assert (page.text == english.text) is (locale is Locale.EN)
+
+    async def test_what_is_no_address(self, client: httpx.AsyncClient) -> None:
+        page = await client.post(RESEND_VERIFICATION, data={"email": "nonsense"})
+        assert_is_page(page, 422)
+        assert 'name="email"' in page.text
+
+    async def test_is_limited_as_the_api_is(self, make_app: MakeApp) -> None:
+        async with make_app(rate_limit={"auth": "2/minute"}) as app, http_client(app) as client:
+            pages = [await client.post(RESEND_VERIFICATION, data={"email": new_address()}) for _ in range(3)]
+        assert [page.status_code for page in pages] == [200, 200, 429]
+        assert_is_page(pages[-1], 429)
+
+
 class TestForgotPassword:
     async def test_says_the_same_for_everybody(
         self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
@@ -195,7 +263,7 @@ class TestRefusals:
             assert_is_page(answer, 400)
             assert answer.text == answers[0].text
 
-    @pytest.mark.parametrize("page", [*TOKEN_PAGES, FORGOT_PASSWORD])
+    @pytest.mark.parametrize("page", [*TOKEN_PAGES, FORGOT_PASSWORD, RESEND_VERIFICATION])
     @pytest.mark.parametrize(
         "headers",
         [
@@ -262,26 +330,29 @@ class TestSecrecy:
     ) -> None:
         account: Account = await accounts.register(new_address())
         caplog.set_level("DEBUG", logger="authapi")
-        await client.post("/api/auth/password/forgot", json={"email": account.email})
-        links = {
-            mail_links.VERIFY_EMAIL: await mails.link(account.email, mail_links.VERIFY_EMAIL),
-            mail_links.RESET_PASSWORD: await mails.link(account.email, mail_links.RESET_PASSWORD),
-        }
-        for page, link in links.items():
-            form = {"token": token_of(link)}
-            extra = {"new_password": NEW_PASSWORD} if page == mail_links.RESET_PASSWORD else {}
-            await client.get(path_of(link))
-            await client.post(page, data={**form, "new_password": "weak"})
-            await client.post(page, data={**form, **extra})
-            await client.post(page, data={**form, **extra})
-            await client.get(path_of(link))
-            api = {
-                mail_links.VERIFY_EMAIL: "/api/auth/email/verify",
-                mail_links.RESET_PASSWORD: "/api/auth/password/reset",
+        with captured_access_lines() as access_lines:
+            await client.post("/api/auth/password/forgot", json={"email": account.email})
+            links = {
+                mail_links.VERIFY_EMAIL: await mails.link(account.email, mail_links.VERIFY_EMAIL),
+                mail_links.RESET_PASSWORD: await mails.link(account.email, mail_links.RESET_PASSWORD),
             }
-            await client.post(api[page], json={**form, **extra})
-        said = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
-        assert "'route': '/reset-password'" in said
+            for page, link in links.items():
+                form = {"token": token_of(link)}
+                extra = {"new_password": NEW_PASSWORD} if page == mail_links.RESET_PASSWORD else {}
+                await client.get(path_of(link))
+                await client.post(page, data={**form, "new_password": "weak"})
+                await client.post(page, data={**form, **extra})
+                await client.post(page, data={**form, **extra})
+                await client.get(path_of(link))
+                api = {
+                    mail_links.VERIFY_EMAIL: "/api/auth/email/verify",
+                    mail_links.RESET_PASSWORD: "/api/auth/password/reset",
+                }
+                await client.post(api[page], json={**form, **extra})
+        said = "\n".join(
+            [f"{record.getMessage()} {record.__dict__}" for record in caplog.records] + access_lines
+        )
+        assert '"route": "/reset-password"' in said
         for link in links.values():
             assert token_of(link) not in said
         assert NEW_PASSWORD not in said

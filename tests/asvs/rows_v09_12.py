@@ -44,7 +44,7 @@ ROWS = (
         "9.2.2",
         2,
         "a token is for one purpose",
-        ("tests/test_token_purposes.py::test_a_token_opens_its_own_doors_only",),
+        ("tests/test_token_purposes.py::test_a_token_opens_no_other_door",),
     ),
     Row(
         "9.2.3",

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from authapi import migrations
+from authapi.enums import MailState
+from tests.mail.conftest import MakeOutbox
 from tests.support.command import clean_environment, command_line
-from tests.support.smtp_server import smtp_server
+from tests.support.outbox import Outbox
+from tests.support.smtp_server import SmtpServer, smtp_server
 
 # Commits a mail and, between that and its sending, dies as if by power cut.
 CRASH = """
@@ -93,3 +97,47 @@ class TestKilled:
             await server.start()
             async with served(directory, environment):
                 await server.wait_for(1, seconds=60)
+
+
+class TestKilledInTheMiddle:
+    COUNT = 12
+
+    async def test_every_mail_arrives_and_doubles_can_be_told(
+        self, make_outbox: MakeOutbox, server: SmtpServer, tmp_path: Path
+    ) -> None:
+        """The server has taken mails whose 250 the service did not live to read: RFC 5321 section 4.5.3.2.6."""
+        outbox = make_outbox(server.url)
+        for number in range(self.COUNT):
+            await outbox.enqueue(f"user{number}@example.com")
+        server.mode, server.delay = "late", 0.3
+        settings = outbox.runtime.settings
+        assert settings.secret_key is not None
+        environment = clean_environment(
+            AUTHAPI_MAIL__URL=server.url,
+            AUTHAPI_DATABASE__URL=settings.database_url,
+            AUTHAPI_SECRET_KEY=settings.secret_key.get_secret_value(),
+        )
+        async with served(tmp_path, environment, with_signal=signal.SIGKILL):
+            await server.wait_for(3, seconds=60)
+        await asyncio.sleep(0.1)
+        assert 3 <= len(server.accepted) < self.COUNT
+        rows = await outbox.rows()
+        under_way = [row.message_id for row in rows if row.claimed_until is not None]
+        assert under_way, "it was killed in the middle of a conversation"
+        await self.wait_until_claims_have_ended(outbox)
+        server.mode = "ok"
+        await outbox.deliver()
+        async with asyncio.timeout(30):
+            while {row.state for row in await outbox.rows()} != {MailState.SENT}:  # noqa: ASYNC110 - rows
+                await asyncio.sleep(0.02)
+        arrived = Counter(str(message["Message-ID"]) for message in server.messages)
+        assert arrived.keys() == {row.message_id for row in rows}
+        doubles = {message_id for message_id, count in arrived.items() if count > 1}
+        assert doubles
+        assert doubles <= set(under_way)
+        assert len({str(message["To"]) for message in server.messages}) == self.COUNT
+
+    @staticmethod
+    async def wait_until_claims_have_ended(outbox: Outbox) -> None:
+        """A minute passes: until then the mail could still be in the hands of another process."""
+        await outbox.change(claimed_until=None)

@@ -109,7 +109,7 @@ class TestCaps:
     def test_every_kind_has_a_cap(self, runtime: Runtime) -> None:
         caps = {kind: mail_outbox.max_per_hour(runtime, kind) for kind in MailKind}
         assert caps[MailKind.LOGIN_THROTTLED] == 5
-        assert caps[MailKind.NEW_DEVICE] == 50
+        assert caps[MailKind.PASSWORD_CHANGED] == 50
 
 
 class TestNotifications:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import pyotp
 import pytest
+import time_machine
 from fastapi import FastAPI
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from authapi import clock
 from authapi.enums import AuditAction
 from authapi.models import AuditEvent, SigningKey
 from authapi.runtime import Runtime
@@ -18,7 +21,7 @@ from authapi.services import secret_rotation
 from authapi.services.secret_rotation import Resealed, reseal_everything
 from authapi.settings import InvalidSettings
 from tests.conftest import empty_tables, http_client, make_settings, running_app
-from tests.support.accounts import Accounts
+from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.hosts import Host
 from tests.support.key_databases import MakeRuntime
 
@@ -83,6 +86,47 @@ async def test_nobody_is_logged_out(start: Start) -> None:
         assert (await refresh(client, active.data["refresh_token"])).status_code == 200
         stopped = await refresh(client, idle.data["refresh_token"])
         assert stopped.json()["error"]["code"] == "invalid_refresh_token"
+
+
+async def test_second_factors_outlive_the_old_one(start: Start) -> None:
+    """The enrolled app and the codes that were printed years ago go on, before and after it is dropped."""
+    with time_machine.travel(clock.utc_now(), tick=True) as traveller:
+        async with start(secret_key=OLD) as app, http_client(app) as client:
+            await empty_tables(app.state.runtime)
+            account = await Accounts(client, app.state.runtime).register()
+            phone, recovery_codes = await enroll(client, account)
+
+        async with start(secret_key=NEW, secret_key_previous=[OLD]) as app, http_client(app) as client:
+            traveller.shift(60)
+            assert await second_step(client, account, phone.at(clock.utc_now())) == 200
+            assert await second_step(client, account, recovery_codes[0]) == 200
+            assert Resealed("authenticator apps", changed=1, total=1) in await reseal(app.state.runtime)
+            assert await second_step(client, account, recovery_codes[1]) == 200
+
+        async with start(secret_key=NEW) as app, http_client(app) as client:
+            traveller.shift(60)
+            assert await second_step(client, account, phone.at(clock.utc_now())) == 200
+            for used in recovery_codes[:2]:
+                assert await second_step(client, account, used) == 401
+            for unused in recovery_codes[2:4]:
+                assert await second_step(client, account, unused) == 200
+
+
+async def enroll(client: httpx.AsyncClient, account: Account) -> tuple[pyotp.TOTP, list[str]]:
+    path = "/api/auth/mfa/totp"
+    begun = await client.post(path, json={"password": PASSWORD}, headers=account.headers)
+    phone = pyotp.TOTP(begun.json()["data"]["secret"])
+    body = {"code": phone.at(clock.utc_now())}
+    confirmed = await client.post(f"{path}/confirm", json=body, headers=account.headers)
+    return phone, confirmed.json()["data"]["recovery_codes"]
+
+
+async def second_step(client: httpx.AsyncClient, account: Account, code: str) -> int:
+    """Log in with a code; returns the status."""
+    body = {"email": account.email, "password": PASSWORD}
+    mfa_token = (await client.post("/api/auth/login", json=body)).json()["data"]["mfa_token"]
+    response = await client.post("/api/auth/login/mfa", json={"mfa_token": mfa_token, "code": code})
+    return response.status_code
 
 
 class TestResealEverything:

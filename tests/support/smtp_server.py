@@ -28,8 +28,9 @@ USER, PASSWORD = "mailer", "p@ss:word/?"
 class SmtpServer:
     """A server on a loopback port and what it has taken; change `mode` at any time.
 
-    Modes: `ok`, `slow` (each mail takes `delay` seconds), `4xx`, `5xx` and `530` (the recipient is refused),
-    `data 5xx` (the content is), `busy` (it is, with 421), `hang` (nothing is answered any more).
+    Modes: `ok`, `slow` (each mail takes `delay` seconds), `late` (is taken at once, and answered after them),
+    `4xx`, `5xx` and `530` (the recipient is refused), `data 5xx` (the content is), `busy` (it is, with 421),
+    `hang` (nothing is answered any more).
     """
 
     port: int = 0
@@ -104,6 +105,8 @@ class SmtpServer:
         if self.mode == "data 5xx":
             return "554 5.6.0 Content refused"
         self.accepted.append(envelope)
+        if self.mode == "late":
+            await asyncio.sleep(self.delay)
         return "250 Accepted"
 
     def _make_protocol(self) -> SMTP:

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
 from authapi import errors
-from authapi.api.route import ApiRoute
+from authapi.api.route import ApiRoute, add_routes
 from authapi.client_address import parse_address
 from authapi.emails import MAX_EMAIL_CHARACTERS
 from authapi.mail.mailbox import CAPACITY, Mailbox, SentMail
@@ -109,7 +109,7 @@ async def mailbox_html_part(request: Request, mailbox: MailboxDep, number: int) 
 def mount_dev_mailbox(app: FastAPI, mailbox: Mailbox) -> None:
     """Add the routes to an app; never to that of production."""
     app.state.mailbox = mailbox
-    app.include_router(router)
+    add_routes(app, router)
 
 
 def _get_mail(mailbox: Mailbox, number: int) -> SentMail:

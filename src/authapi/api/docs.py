@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from authapi.api.route import add_routes
 from authapi.rate_limit import LimitedRoute, limits
 
 DOCS_CSP = (
@@ -180,4 +181,4 @@ async def docs_asset(request: Request, name: str) -> Response:
 def mount_docs(app: FastAPI) -> None:
     """Add `/docs`, `/redoc` and their files to an app made with `docs_url=None, redoc_url=None`."""
     load_assets()
-    app.include_router(router)
+    add_routes(app, router)

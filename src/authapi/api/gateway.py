@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from authapi import errors
 from authapi.api.dependencies import DbSession, RuntimeDep
+from authapi.api.route import add_routes
 from authapi.enums import BuiltInRole
 from authapi.error_handlers import error_response, render_errors_with
 from authapi.rate_limit import LimitedRoute, RateLimits, limits, rate_limit_headers
@@ -152,7 +153,7 @@ def mount_gateway(app: FastAPI) -> None:
         Route("/verify", verify, methods=["GET"]),
         Route("/verify/{original:path}", verify, methods=ANY_METHOD, name="verify_original"),
     ]
-    app.include_router(router)
+    add_routes(app, router)
 
 
 def _verified_claims(request: Request) -> AccessTokenClaims:

@@ -25,7 +25,7 @@ from authapi.pages.problems import problem_of
 from authapi.pages.rendering import STYLESHEET_PATH, render, stylesheet
 from authapi.rate_limit import limits
 from authapi.runtime import Runtime
-from authapi.schemas.page_forms import AcceptInvitationForm, ForgotPasswordForm, ResetPasswordForm, TokenForm
+from authapi.schemas.page_forms import AcceptInvitationForm, EmailForm, ResetPasswordForm, TokenForm
 from authapi.services import (
     email_change,
     email_verification,
@@ -37,6 +37,7 @@ from authapi.services import (
 )
 
 FORGOT_PASSWORD = "/forgot-password"
+RESEND_VERIFICATION = "/resend-verification"
 CHANGE_PASSWORD = "/.well-known/change-password"
 PAGES_CSP = (
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -68,6 +69,9 @@ def only_from_our_pages(request: Request, runtime: RuntimeDep) -> None:
         raise errors.CrossSiteRequest("foreign Origin")
 
 
+# Where such a link does not work any more, a form offers the next one.
+INSTEAD_OF_DEAD_LINKS = {mail_links.VERIFY_EMAIL: "resend_verification"}
+
 TokenQuery = Annotated[str, Query(max_length=200)]
 SENT_BY_US = [Depends(only_from_our_pages)]
 
@@ -90,6 +94,24 @@ async def verify_email_form(
     """Confirm the address."""
     user = await email_verification.verify(db, token=form.token)
     return _page(request, "verify_email", locale=user.locale, is_done=True, user=user)
+
+
+@router.get(RESEND_VERIFICATION)
+@limits.public
+async def resend_verification_page(request: Request) -> HTMLResponse:
+    """Ask for the e-mail address that waits to be confirmed."""
+    return _page(request, "resend_verification")
+
+
+@router.post(RESEND_VERIFICATION, dependencies=SENT_BY_US)
+@limits.auth
+async def resend_verification_form(
+    request: Request, form: Annotated[EmailForm, Form()], db: DbSession, runtime: RuntimeDep
+) -> HTMLResponse:
+    """Mail another link, and say the same for every address."""
+    _ask_again_if_refused(request, "resend_verification")
+    await email_verification.resend(db, runtime, email=form.email)
+    return _page(request, "resend_verification", is_done=True)
 
 
 @router.get(mail_links.DISOWN_ACCOUNT)
@@ -120,7 +142,7 @@ async def forgot_password_page(request: Request) -> HTMLResponse:
 @router.post(FORGOT_PASSWORD, dependencies=SENT_BY_US)
 @limits.auth
 async def forgot_password_form(
-    request: Request, form: Annotated[ForgotPasswordForm, Form()], db: DbSession, runtime: RuntimeDep
+    request: Request, form: Annotated[EmailForm, Form()], db: DbSession, runtime: RuntimeDep
 ) -> HTMLResponse:
     """Mail a link, and say the same for every address."""
     _ask_again_if_refused(request, "forgot_password")
@@ -266,7 +288,7 @@ def _refusal(
     """Status and headers (Retry-After) as everywhere; only the body is a page."""
     rendered = error_response(error, status_code=status_code, headers=headers)
     if isinstance(error, errors.InvalidOneTimeToken):
-        name, values = "refused", None
+        name, values = INSTEAD_OF_DEAD_LINKS.get(request.url.path, "refused"), None
     offers_reset = name == "refused" and request.url.path == mail_links.RESET_PASSWORD
     page = _page(
         request,

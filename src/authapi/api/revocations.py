@@ -30,7 +30,7 @@ async def require_feed_reader(
     """
     if credentials is not None:
         # Not the request's own transaction: that one would stay open for as long as the request waits.
-        async with runtime.database.unit_of_work() as db:
+        async with runtime.database.unit_of_work(bounded=True) as db:
             await authenticate(request, db, credentials)
         return
     if token is None:

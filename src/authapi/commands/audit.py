@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from authapi.commands import output
 from authapi.commands.environment import open_runtime, prepare_settings
-from authapi.commands.failures import CommandFailed, ExitCode
+from authapi.commands.failures import ExitCode
 from authapi.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def _instant(text: str | None) -> datetime | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandFailed("--since: write it like 2026-01-31 or 2026-01-31T12:00:00Z") from None
+        raise typer.BadParameter(
+            "write it like 2026-01-31 or 2026-01-31T12:00:00Z", param_hint="--since"
+        ) from None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 

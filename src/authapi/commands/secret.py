@@ -30,8 +30,9 @@ def rotate() -> None:
     if settings.secret_key_previous:
         days = settings.refresh_token.idle_lifetime.total_seconds() / 86_400
         output.note(
-            "Nothing stored needs AUTHAPI_SECRET_KEY_PREVIOUS any more. Refresh tokens made under it stop "
-            f"working when it is dropped; after {days:g} days no living session has one."
+            "No stored secret needs AUTHAPI_SECRET_KEY_PREVIOUS any more. Refresh tokens made under it stop "
+            f"working when it is dropped; after {days:g} days no living session has one. Keep it at hand for "
+            "`authapi audit verify`, which cannot check the events that were sealed under it otherwise."
         )
 
 

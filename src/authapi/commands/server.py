@@ -1,10 +1,14 @@
 """`authapi serve`: checks everything that could go wrong, then hands over to uvicorn."""
 
 import asyncio
+import gc
 import ipaddress
+import multiprocessing
 import os
 import signal
 import socket
+import sys
+import threading
 from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -19,12 +23,15 @@ from authapi.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
-APPLICATION = "authapi.main:create_configured_app"
+APPLICATION = "authapi.commands.server:create_served_app"
 BACKLOG = 2048
 # Below the ten seconds after which Docker kills; a request waits for a database two seconds at most.
 SHUTDOWN_SECONDS = 8
 KEEP_ALIVE_SECONDS = 5
+# One for each connection (http_protocol.py), and then some.
+DESCRIPTORS = 8192 + 256
 
 
 def serve(
@@ -39,6 +46,8 @@ def serve(
 
     Development brings the database schema up to date first; production wants `authapi db upgrade` beforehand.
     """
+    # Hardly anything that importing creates is garbage; looking for some takes a fifth of the start.
+    gc.disable()
     from authapi.logs import configure_logging
 
     # uvicorn shuts down in good order and then raises the signal again, of which the process would die.
@@ -59,10 +68,30 @@ def serve(
             _listen(sockets, host=host, port=port)
             if settings.docs_enabled:
                 output.result(f"API documentation: {settings.base_url}/docs")
+        _raise_descriptor_limit()
         config = _uvicorn_config(workers)
         if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
             output.error("the service could not start; the log above says why")
             raise typer.Exit(ExitCode.NOT_STARTED)
+
+
+def create_served_app() -> "FastAPI":
+    """The application for the environment's settings; a worker process ends when its supervisor does.
+
+    Left behind by a supervisor that was killed, workers would hold the port against the next start, and nobody
+    would replace them.
+    """
+    from authapi.main import create_configured_app
+
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+
+        def follow() -> None:
+            supervisor.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=follow, name="follow-supervisor", daemon=True).start()
+    return create_configured_app()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -141,13 +170,29 @@ async def rehearse(settings: Settings) -> None:
     elif await read_schema_state(settings) is SchemaState.BEHIND:
         raise CommandFailed(str(SchemaBehind()))
     try:
-        app = create_app(settings)
+        app = create_app(settings, is_rehearsal=True)
     except ValueError as error:
         # A limit that cannot be read; the text names the variable.
         raise CommandFailed(str(error)) from None
     with database_failures(settings):
         async with app.router.lifespan_context(app):
             pass
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow this process and its workers as many connections as the system lets them have.
+
+    Services are often started with 1024 descriptors, which a single host can use up. Comes before the import
+    of the protocol, whose limit follows from it.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        allowed = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _uvicorn_config(workers: int) -> "uvicorn.Config":

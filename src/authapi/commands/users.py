@@ -130,8 +130,8 @@ async def _list(settings: Settings, *, limit: int) -> tuple[list[tuple[str, ...]
     async with open_runtime(settings) as runtime, runtime.database.reading() as db:
         page = await users.list_page(
             db,
-            email_prefix="",
-            name_prefix="",
+            email_part="",
+            name_part="",
             role=None,
             status=None,
             sort=UserSort.EMAIL,

@@ -32,7 +32,6 @@ REQUIRED_CONTEXT: Mapping[MailKind, frozenset[str]] = {
     MailKind.INVITATION: frozenset({"link", "lifetime"}),
     MailKind.ACCOUNT_DELETED: _EVENT,
     MailKind.SESSION_REUSED: _EVENT,
-    MailKind.NEW_DEVICE: _EVENT,
     MailKind.FACTOR_ADDED: _EVENT,
     MailKind.FACTOR_REMOVED: _EVENT,
     MailKind.RECOVERY_CODES_RENEWED: _EVENT,

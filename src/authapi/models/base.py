@@ -1,6 +1,6 @@
 """What every table shares: constraint names, time-ordered keys, instants with a zone."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -67,6 +67,12 @@ class Base(DeclarativeBase):
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562): unique, and in the order of creation, which keeps indices compact."""
     return uuid_utils.compat.uuid7()
+
+
+def lowest_id(instant: datetime, *, leeway: timedelta) -> UUID:
+    """The lowest key of an instant moved by `leeway`: an index that ends with a key serves ranges of time too."""
+    milliseconds = int((instant.timestamp() + leeway.total_seconds()) * 1000)
+    return UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)
 
 
 class IdMixin:

@@ -20,12 +20,13 @@ class MailMessage(IdMixin, TimestampMixin, Base):
     __table_args__ = (
         Index("ix_mail_messages_state_next_attempt_at", "state", "next_attempt_at"),
         Index("ix_mail_messages_recipient_kind_created_at", "recipient", "kind", "created_at"),
+        Index("ix_mail_messages_updated_at", "updated_at"),
     )
 
     kind: Mapped[str] = mapped_column(String(32))
     # The canonical address: mails are counted by it.
     recipient: Mapped[str] = mapped_column(String(320))
-    user_id: Mapped[UUID | None]
+    user_id: Mapped[UUID | None] = mapped_column(index=True)
     message_id: Mapped[str] = mapped_column(String(320), unique=True)
     sealed_message: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16), default=MailState.PENDING)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Column, ForeignKey, Index, String, Table
+from sqlalchemy import Column, ForeignKey, Index, String, Table, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from authapi.enums import UserStatus
@@ -44,6 +44,14 @@ class User(IdMixin, TimestampMixin, Base):
         Index("ix_users_created_at_id", "created_at", "id"),
         index_of_present("users", "disabled_at"),
         index_of_present("users", "deleted_at"),
+        # The public search looks through these alone, in their order.
+        Index(
+            "ix_users_discoverable",
+            "full_name_key",
+            "id",
+            sqlite_where=text("discoverable = 1"),
+            postgresql_where=text("discoverable"),
+        ),
     )
 
     email: Mapped[str] = mapped_column(String(320))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -56,6 +56,17 @@ async def count(
         },
     ).returning(LoginThrottle.key_hash, LoginThrottle.failures, LoginThrottle.blocked_until)
     return {row.key_hash: Count(*row) for row in (await db.execute(statement)).all()}
+
+
+async def find_latest_block(
+    db: AsyncSession, key_hashes: Sequence[bytes], *, window_start: datetime
+) -> datetime | None:
+    """Until when the keys whose window began after `window_start` are blocked; locks nothing."""
+    return await db.scalar(
+        select(func.max(LoginThrottle.blocked_until)).where(
+            LoginThrottle.key_hash.in_(key_hashes), LoginThrottle.window_started_at > window_start
+        )
+    )
 
 
 async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:

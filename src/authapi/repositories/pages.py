@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from authapi import errors
 from authapi.models.base import UtcDateTime
+from authapi.repositories.planning import plan_for_these_values
 from authapi.security import base64url, strict_json
 
 Row = TypeVar("Row")
@@ -42,6 +43,8 @@ class Keyset:
     list_id: str
     columns: Sequence[InstrumentedAttribute[Any]]
     descending: bool = False
+    # There are few rows: find them by the filters and sort them, instead of reading on in the order's index.
+    are_few: bool = False
 
 
 def list_id(name: str, **parameters: object) -> str:
@@ -56,7 +59,12 @@ async def read_page(
     """The next `limit` rows of a statement that selects one model; raises `InvalidCursor`."""
     if cursor is not None:
         statement = statement.where(_is_after(keyset, _decode(cursor, keyset)))
+    await plan_for_these_values(db)
     order = [column.desc() if keyset.descending else column.asc() for column in keyset.columns]
+    if keyset.are_few:
+        # No column of a keyset is ever null. That the nulls come at the other end than in an index only keeps
+        # PostgreSQL from using it for the order.
+        order = [each.nulls_last() if keyset.descending else each.nulls_first() for each in order]
     # One more than asked for tells whether there is a next page.
     rows = list(await db.scalars(statement.order_by(*order).limit(limit + 1)))
     items, has_more = rows[:limit], len(rows) > limit

@@ -33,8 +33,20 @@ async def add_subject(
     db: AsyncSession, subject: str, *, not_before: datetime, expires_at: datetime, created_at: datetime
 ) -> None:
     """Publish that tokens of a user or service client issued up to `not_before` are void."""
-    shared = {"expires_at": expires_at, "created_at": created_at}
-    await _insert(db, [{"subject": subject, "not_before": not_before} | shared])
+    await add_subjects(db, [subject], not_before=not_before, expires_at=expires_at, created_at=created_at)
+
+
+async def add_subjects(
+    db: AsyncSession,
+    subjects: Sequence[str],
+    *,
+    not_before: datetime,
+    expires_at: datetime,
+    created_at: datetime,
+) -> None:
+    """The same for many of them, in one go."""
+    shared = {"not_before": not_before, "expires_at": expires_at, "created_at": created_at}
+    await _insert(db, [{"subject": subject} | shared for subject in subjects])
 
 
 async def read_on(db: AsyncSession, *, position: int, now: datetime) -> RevocationPage:

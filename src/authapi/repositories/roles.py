@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi import errors
 from authapi.enums import BuiltInRole
 from authapi.models import Permission, Role, role_permissions, user_roles
+from authapi.repositories.planning import Count
+from authapi.repositories.planning import count as count_rows
 
 
 async def find_by_names(db: AsyncSession, names: Sequence[str]) -> list[Role]:
@@ -70,15 +72,11 @@ async def claim_size_of_holders(db: AsyncSession, role_id: UUID) -> int:
     return await _largest_claim_size(db, user_roles.c.user_id.in_(holders))
 
 
-async def count_holders(db: AsyncSession) -> dict[str, int]:
-    """How many users have each role; reads every assignment."""
-    statement = (
-        select(Role.name, func.count(user_roles.c.user_id).label("holders"))
-        .join(user_roles, user_roles.c.role_id == Role.id, isouter=True)
-        .group_by(Role.name, Role.rank)
-        .order_by(Role.rank.desc(), Role.name)
-    )
-    return {role.name: role.holders for role in await db.execute(statement)}
+async def count_holders(db: AsyncSession) -> dict[str, Count]:
+    """How many users have each role, the strongest first; many are estimated."""
+    roles = (await db.execute(select(Role.name, Role.id).order_by(Role.rank.desc(), Role.name))).all()
+    holders = select(user_roles.c.user_id)
+    return {name: await count_rows(db, holders.where(user_roles.c.role_id == id)) for name, id in roles}
 
 
 async def _largest_claim_size(db: AsyncSession, concerned: ColumnElement[bool]) -> int:

@@ -63,15 +63,13 @@ async def replace_recovery_codes(db: AsyncSession, *, user_id: UUID, code_hashes
     await db.flush()
 
 
-async def use_recovery_code(
-    db: AsyncSession, *, user_id: UUID, code_hashes: Sequence[bytes], now: datetime
-) -> bool:
-    """Use up the code that has one of these digests: of any number of concurrent uses exactly one succeeds."""
+async def use_recovery_code(db: AsyncSession, *, user_id: UUID, code_hash: bytes, now: datetime) -> bool:
+    """Use up the code that has this digest: of any number of concurrent uses exactly one succeeds."""
     statement = (
         update(RecoveryCode)
         .where(
             RecoveryCode.user_id == user_id,
-            RecoveryCode.code_hash.in_(code_hashes),
+            RecoveryCode.code_hash == code_hash,
             RecoveryCode.used_at.is_(None),
         )
         .values(used_at=now, updated_at=now)

@@ -29,7 +29,7 @@ async def find_live(
     """A user's own session that has neither ended nor expired."""
     return await db.scalar(
         select(UserSession).where(
-            UserSession.id == user_session_id, UserSession.user_id == user_id, *_is_live(now)
+            UserSession.id == user_session_id, UserSession.user_id == user_id, *is_live(now)
         )
     )
 
@@ -39,7 +39,7 @@ async def list_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> list[U
     return list(
         await db.scalars(
             select(UserSession)
-            .where(UserSession.user_id == user_id, *_is_live(now))
+            .where(UserSession.user_id == user_id, *is_live(now))
             .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
         )
     )
@@ -61,7 +61,7 @@ async def rotate(
     """
     statement = (
         update(UserSession)
-        .where(UserSession.id == user_session_id, UserSession.generation == generation, *_is_live(now))
+        .where(UserSession.id == user_session_id, UserSession.generation == generation, *is_live(now))
         .values(
             generation=generation + 1,
             rotated_at=now,
@@ -108,7 +108,7 @@ async def oldest_beyond(db: AsyncSession, *, user_id: UUID, keep: int, now: date
     return (
         await db.scalars(
             select(UserSession.id)
-            .where(UserSession.user_id == user_id, *_is_live(now))
+            .where(UserSession.user_id == user_id, *is_live(now))
             .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
             .offset(keep)
         )
@@ -121,7 +121,7 @@ async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> dateti
     Returns when a session of the user was last given a token.
     """
     statement = (
-        _update_in_order(UserSession.user_id == user_id, *_is_live(now))
+        _update_in_order(UserSession.user_id == user_id, *is_live(now))
         .values(updated_at=now)
         .returning(UserSession.last_used_at)
     )
@@ -134,7 +134,8 @@ def _update_in_order(*conditions: ColumnElement[bool]) -> Update:
     return update(UserSession).where(UserSession.id.in_(ids.with_for_update(key_share=True)), *conditions)
 
 
-def _is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for a session that has neither ended nor expired."""
     return (
         UserSession.revoked_at.is_(None),
         UserSession.expires_at > now,

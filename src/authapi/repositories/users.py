@@ -4,15 +4,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, raiseload
+from sqlalchemy.orm import joinedload, raiseload
 
 from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
+from authapi.repositories import planning, user_search
 from authapi.repositories.pages import Keyset, Page, list_id, read_page
+from authapi.repositories.planning import Count, count, plan_for_these_values
+
+_WITH_RIGHTS = joinedload(User.roles).joinedload(Role.permissions)
 
 
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
@@ -30,8 +34,13 @@ async def find_bare_by_email(db: AsyncSession, *, email_canonical: str) -> User 
 
 
 async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:
-    """The account, as the database has it now."""
-    return await db.scalar(select(User).where(User.id == user_id).execution_options(populate_existing=True))
+    """The account with its roles and their permissions, as the database has them now.
+
+    One statement: it stands in every refresh, and each round trip would take as long as the rest.
+    """
+    statement = select(User).where(User.id == user_id).options(_WITH_RIGHTS)
+    found = await db.scalars(statement.execution_options(populate_existing=True))
+    return found.unique().one_or_none()
 
 
 async def find_for_update(db: AsyncSession, user_id: UUID) -> User | None:
@@ -65,13 +74,15 @@ async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | Non
     Whoever else asks waits until the transaction ends: of two administrators who leave at once, the second
     must not count on the first. Lock the user's row before, never after, or two such transactions deadlock.
     """
-    admin_role = select(Role.id).where(Role.name == BuiltInRole.ADMIN)
-    await db.execute(admin_role.with_for_update(key_share=True))
+    admin_role = select(Role.id).where(Role.name == BuiltInRole.ADMIN).with_for_update(key_share=True)
+    admin_role_id = await db.scalar(admin_role)
+    # Without the value the planner takes a third of all users for administrators and looks among those.
+    await plan_for_these_values(db)
     return await db.scalar(
         select(User.id)
         .join(user_roles, user_roles.c.user_id == User.id)
         .where(
-            user_roles.c.role_id == admin_role.scalar_subquery(),
+            user_roles.c.role_id == admin_role_id,
             User.id != user_id,
             User.disabled_at.is_(None),
             User.deleted_at.is_(None),
@@ -88,35 +99,57 @@ async def remove(db: AsyncSession, user_id: UUID) -> None:
 async def list_page(
     db: AsyncSession,
     *,
-    email_prefix: str,
-    name_prefix: str,
+    email_part: str,
+    name_part: str,
     role: str | None,
     status: UserStatus | None,
     sort: UserSort,
     cursor: str | None,
     limit: int,
 ) -> Page[User]:
-    """Accounts whose canonical address or name key begins with the prefixes; raises `InvalidCursor`.
+    """Accounts whose canonical address or name key has a part (`user_search.match`); raises `InvalidCursor`.
 
     Deleted ones that still wait to be erased are left out unless `status` asks for them.
     """
-    is_deleted = User.deleted_at.is_not(None)
-    statement = select(User).where(is_deleted if status is UserStatus.DELETED else ~is_deleted)
-    if email_prefix or name_prefix:
-        statement = statement.where(
-            _begins_with(User.email_canonical, email_prefix) | _begins_with(User.full_name_key, name_prefix)
+    statement = select(User)
+    if status is not UserStatus.DELETED:
+        statement = statement.where(User.deleted_at.is_(None))
+    await plan_for_these_values(db)
+    are_few = False
+    if email_part or name_part:
+        has_email = await user_search.match(db, User.email_canonical, email_part)
+        has_name = await user_search.match(db, User.full_name_key, name_part)
+        statement = statement.where(has_email | has_name)
+        are_few = await planning.are_few(
+            db,
+            # In the order of its column each reads no more than it counts.
+            select(User.email_canonical).where(has_email).order_by(User.email_canonical),
+            select(User.full_name_key).where(has_name).order_by(User.full_name_key),
         )
     if role is not None:
-        holders = select(user_roles.c.user_id).join(Role, Role.id == user_roles.c.role_id)
-        statement = statement.where(User.id.in_(holders.where(Role.name == role)))
-    if status in {UserStatus.ACTIVE, UserStatus.DISABLED}:
-        is_active = User.disabled_at.is_(None)
-        statement = statement.where(is_active if status is UserStatus.ACTIVE else ~is_active)
+        # By id, of which the planner knows how many users have it; the name of a role tells it nothing.
+        role_id = await db.scalar(select(Role.id).where(Role.name == role))
+        holders = select(user_roles.c.user_id).where(user_roles.c.role_id == role_id)
+        has_few = await planning.are_few(db, holders)
+        are_few = are_few or has_few
+        if has_few or db.get_bind().dialect.name == "sqlite":
+            statement = statement.where(User.id.in_(holders))
+        else:
+            # Asked of each user who fits otherwise, never the other way round.
+            of_user = holders.where(user_roles.c.user_id == User.id).scalar_subquery()
+            statement = statement.where(of_user.is_not(None))
+    if status in {UserStatus.DISABLED, UserStatus.DELETED}:
+        since = User.disabled_at if status is UserStatus.DISABLED else User.deleted_at
+        statement = statement.where(since.is_not(None))
+        are_few = are_few or await planning.are_few(db, select(since).where(since.is_not(None)))
+    elif status is UserStatus.ACTIVE:
+        statement = statement.where(User.disabled_at.is_(None))
     by_email = sort in {UserSort.EMAIL, UserSort.EMAIL_DESC}
     keyset = Keyset(
-        list_id=list_id("users", q=[email_prefix, name_prefix], role=role, status=status, sort=sort),
+        list_id=list_id("users", q=[email_part, name_part], role=role, status=status, sort=sort),
         columns=[User.email_canonical] if by_email else [User.created_at, User.id],
         descending=sort.startswith("-"),
+        are_few=are_few,
     )
     return await read_page(db, statement, keyset=keyset, cursor=cursor, limit=limit)
 
@@ -129,18 +162,16 @@ async def save_changes(db: AsyncSession) -> None:
         raise errors.EmailTaken from None
 
 
-async def count_by_status(db: AsyncSession) -> tuple[int, int]:
-    """How many accounts there are, and how many of them are disabled; the first reads them all."""
+async def count_by_status(db: AsyncSession) -> tuple[Count, Count]:
+    """How many accounts there are, and how many of them are disabled; many are estimated."""
+    present = select(User.id).where(User.deleted_at.is_(None))
+    return await count(db, present), await count(db, present.where(User.disabled_at.is_not(None)))
+
+
+async def count_exactly(db: AsyncSession) -> int:
+    """How many accounts there are; reads them all."""
     counted = select(func.count()).select_from(User).where(User.deleted_at.is_(None))
-    total = await db.scalar(counted)
-    disabled = await db.scalar(counted.where(User.disabled_at.is_not(None)))
-    return total or 0, disabled or 0
-
-
-def _begins_with(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
-    # A range and no pattern: every character stands for itself, and the column's index serves it on both
-    # databases. U+10FFFF, no character, sorts after all of them.
-    return and_(column >= prefix, column < prefix + "\U0010ffff")
+    return await db.scalar(counted) or 0
 
 
 async def list_deleted(db: AsyncSession, *, before: datetime, limit: int) -> Sequence[UUID]:

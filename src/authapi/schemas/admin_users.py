@@ -21,7 +21,8 @@ class AdminUserQuery(PageQuery):
         min_length=1,
         max_length=100,
         pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="How the e-mail or the full name begins; every character stands for itself.",
+        description="How the e-mail or the full name begins, in upper or lower case; every character stands for"
+        " itself. Where the database has pg_trgm, three letters or digits in a row are found anywhere in them.",
         examples=["ada"],
     )
     role: RoleName | None = Field(None, description="Only users with this role.")

@@ -8,7 +8,7 @@ class TokenForm(RequestModel):
     token: OneTimeTokenField
 
 
-class ForgotPasswordForm(RequestModel):
+class EmailForm(RequestModel):
     email: Email
 
 

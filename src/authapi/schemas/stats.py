@@ -16,5 +16,10 @@ class StatsResponse(ResponseModel):
     active_users: int
     disabled_users: int
     users_by_role: dict[str, int] = Field(examples=[{"admin": 1, "auditor": 0, "user": 41}])
+    estimated: bool = Field(
+        description="Whether any of the numbers is an estimate: on PostgreSQL those above 10,000 are, and may be"
+        " some per cent off; smaller ones are exact.",
+        examples=[False],
+    )
     last_24_hours: ActivityResponse
     last_7_days: ActivityResponse

@@ -157,6 +157,12 @@ class HashingPool:
             del job
         return result
 
+    def refusal(self) -> HashingPoolFull:
+        """Count a refusal and return it, for a caller that comes to it before there is any work."""
+        with self._state:
+            self.refused_total += 1
+            return HashingPoolFull(self._retry_after())
+
     async def warm(self, fn: Callable[[], object]) -> None:
         """Compute `fn` once, so that loading and measuring are done before the first caller waits for it."""
         await self.run(fn)

@@ -59,8 +59,13 @@ def generate_recovery_codes() -> list[str]:
     return [_grouped(b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode()) for _ in range(RECOVERY_CODES)]
 
 
-def recovery_code_digest(code: str, *, user_id: UUID, key: bytes) -> bytes:
-    """What is stored of a recovery code: keyed, bound to its user, and blind to dashes, spaces and case."""
+def recovery_code_digest(code: str, *, user_id: UUID, secret: str) -> bytes:
+    """What is stored of a recovery code: keyed, bound to its user, and blind to dashes, spaces and case.
+
+    The key is made of the authenticator app's secret, which is sealed again when the secret key changes: a
+    digest could not be.
+    """
+    key = hmac.digest(secret.encode(), b"authapi recovery codes", "sha256")
     bare = re.sub(r"[\s-]", "", code).upper()
     return hmac.digest(key, user_id.bytes + bare.encode("utf-8", "surrogatepass"), "sha256")
 

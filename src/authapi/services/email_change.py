@@ -37,7 +37,7 @@ async def request_change(
         user_id=user.id,
         data={"email": address.display, "email_canonical": address.canonical},
     )
-    owner = await users.find_by_email(db, email_canonical=address.canonical)
+    owner = await users.find_bare_by_email(db, email_canonical=address.canonical)
     if owner is not None and owner.id != user.id:
         await notifications.notify(db, runtime, user=owner, kind=MailKind.ALREADY_REGISTERED)
     else:

@@ -21,8 +21,9 @@ async def recognise(
     """The user's device that a token names; None for no token, a forged, a stale or a foreign one.
 
     The token before the current one still counts: the device may not have got the reply with the newer one.
+    Looked up for nobody's address too: a stranger's own token must not tell him by the time who has an account.
     """
-    if user_id is None or not device_token:
+    if not device_token:
         return None
     try:
         parts = runtime.device_tokens.parse(device_token)

@@ -35,6 +35,28 @@ async def log_in(
     `TooManyAttempts`, `InvalidCredentials`, `HashingBusy`, and only after a right password
     `AccountDisabled`, `EmailNotVerified` and, with a second factor, `MfaRequired`.
     """
+    with runtime.hasher.place():
+        return await _log_in(
+            db,
+            runtime,
+            email=email,
+            password=password,
+            scope=scope,
+            device_token=device_token,
+            client_id=client_id,
+        )
+
+
+async def _log_in(
+    db: AsyncSession,
+    runtime: Runtime,
+    *,
+    email: str,
+    password: str,
+    scope: str | None,
+    device_token: str | None,
+    client_id: str,
+) -> SessionTokens:
     known = await _find_user(db, email)
     try:
         checked = await check_password(

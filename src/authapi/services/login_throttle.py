@@ -137,6 +137,11 @@ async def blocked_until(db: AsyncSession, runtime: Runtime, *, identifier: str) 
 
 async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDevice | None) -> Attempt:
     now = clock.utc_now()
+    # Without a lock: the tries of a stranger who hammers would otherwise queue up for the account's row, each
+    # with a connection of the pool, which its owner needs too.
+    until = await login_throttles.find_latest_block(db, list(rules), window_start=now - WINDOW)
+    if until is not None and until > now:
+        raise errors.TooManyAttempts(retry_after=(until - now).total_seconds())
     counts = await login_throttles.count(
         db, list(rules), now=now, window_start=now - WINDOW, expires_at=now + WINDOW
     )

@@ -10,7 +10,7 @@ from authapi import clock
 from authapi.database import after_commit
 from authapi.enums import AuditAction, RevocationReason
 from authapi.models import User
-from authapi.repositories import revocations, user_sessions
+from authapi.repositories import revocations, role_holders, user_sessions
 from authapi.runtime import Runtime
 from authapi.services import audit
 
@@ -71,12 +71,50 @@ async def void_access_tokens(db: AsyncSession, runtime: Runtime, *, user: User) 
     A refresh that has read the old rights has noted its instant in its session, by the clock of its host.
     """
     now = clock.utc_now()
-    last_issue = await user_sessions.hold_live(db, user_id=user.id, now=now) or now
-    # A token that was issued in the second of the void before this one says the next second.
-    after_last_void = user.tokens_not_before + timedelta(seconds=1) if user.tokens_not_before else now
-    user.tokens_not_before = max(now, last_issue, after_last_void)
+    last_issue = await user_sessions.hold_live(db, user_id=user.id, now=now)
+    user.tokens_not_before = _not_before(now, last_issue=last_issue, last_void=user.tokens_not_before)
     await db.flush()
     await void_subject(db, runtime, subject=str(user.id), not_before=user.tokens_not_before)
+
+
+async def hold_holders(db: AsyncSession, *, role_id: UUID) -> None:
+    """Make logins of everybody who has a role wait until the transaction ends; before all rights are held."""
+    for part in await role_holders.split(db, role_id):
+        await role_holders.hold(db, part)
+
+
+async def void_access_tokens_of_holders(db: AsyncSession, runtime: Runtime, *, role_id: UUID) -> None:
+    """Void the access tokens of everybody who has a role that has lost something; their sessions live on.
+
+    A handful of statements for ten thousand holders. Only users who can have a token that has not expired are
+    concerned. The caller holds the holders and all rights, and has changed the role already.
+    """
+    now = clock.utc_now()
+    issues: list[datetime | None] = []
+    voids: list[datetime | None] = []
+    parts = await role_holders.split(db, role_id)
+    for part in parts:
+        # Once more: whoever got the role before the rights were held.
+        await role_holders.hold(db, part)
+        issues.append(await role_holders.hold_live_sessions(db, part, now=now))
+        voids.append(await role_holders.last_void(db, part))
+    not_before = _not_before(now, last_issue=_latest(issues), last_void=_latest(voids))
+    expires_at = _last_expiry(runtime, not_before)
+    subjects: list[str] = []
+    for part in parts:
+        used_since = now - _token_lifetime(runtime)
+        user_ids = await role_holders.void_tokens(db, part, not_before=not_before, used_since=used_since)
+        voided = [str(user_id) for user_id in user_ids]
+        await revocations.add_subjects(
+            db, voided, not_before=not_before, expires_at=expires_at, created_at=now
+        )
+        subjects += voided
+
+    def remember() -> None:
+        for subject in subjects:
+            runtime.revocations.add_subject(subject, not_before=not_before, expires_at=expires_at)
+
+    after_commit(db, remember)
 
 
 async def void_subject(db: AsyncSession, runtime: Runtime, *, subject: str, not_before: datetime) -> None:
@@ -88,6 +126,16 @@ async def void_subject(db: AsyncSession, runtime: Runtime, *, subject: str, not_
         db,
         lambda: runtime.revocations.add_subject(subject, not_before=not_before, expires_at=expires_at),
     )
+
+
+def _not_before(now: datetime, *, last_issue: datetime | None, last_void: datetime | None) -> datetime:
+    # A token that was issued in the second of the void before this one says the next second.
+    after_last_void = last_void + timedelta(seconds=1) if last_void else now
+    return max(now, last_issue or now, after_last_void)
+
+
+def _latest(instants: Sequence[datetime | None]) -> datetime | None:
+    return max((instant for instant in instants if instant is not None), default=None)
 
 
 def _last_expiry(runtime: Runtime, now: datetime) -> datetime:

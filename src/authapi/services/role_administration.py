@@ -12,7 +12,8 @@ from authapi.enums import Permission as BuiltInPermission
 from authapi.models import Permission, Role
 from authapi.principal import Principal
 from authapi.repositories import permissions, roles
-from authapi.services import admin_trail, delegation
+from authapi.runtime import Runtime
+from authapi.services import admin_trail, delegation, revocation
 from authapi.services.delegation import Delegator
 from authapi.services.role_assignment import MAX_CLAIM_BYTES
 
@@ -20,6 +21,8 @@ from authapi.services.role_assignment import MAX_CLAIM_BYTES
 MAX_ROLES = 200
 # The name stays: tokens and other services know the role by it.
 EDITABLE_FIELDS = frozenset({"description", "rank", "permissions", "requires_second_factor"})
+# What can take something away from whoever has the role.
+RIGHTS_FIELDS = frozenset({"permissions", "requires_second_factor"})
 # Of a built-in role an installation may only choose how its holders have to log in.
 EDITABLE_OF_BUILT_IN = frozenset({"requires_second_factor"})
 
@@ -78,19 +81,22 @@ async def create_role(
 
 
 async def update_role(
-    db: AsyncSession, principal: Principal, *, role_id: UUID, changes: Mapping[str, Any]
+    db: AsyncSession, runtime: Runtime, principal: Principal, *, role_id: UUID, changes: Mapping[str, Any]
 ) -> Role:
     """Set the given fields, which must be `EDITABLE_FIELDS`; `permissions` holds names.
 
+    Access tokens of its holders end if that takes rights away: services that verify offline go by them.
     Raises `RoleNotFound`, `RoleIsBuiltIn`, `UnknownPermission`, `CannotGrant`, `RolesExceedToken`,
     `ValueError` for another field.
     """
     if not changes.keys() <= EDITABLE_FIELDS:
         raise ValueError(f"not editable: {sorted(changes.keys() - EDITABLE_FIELDS)}")
+    if changes.keys() & RIGHTS_FIELDS:
+        await revocation.hold_holders(db, role_id=role_id)
     role, delegator = await _hold_role(
         db, principal, role_id, even_built_in=changes.keys() <= EDITABLE_OF_BUILT_IN
     )
-    before = _names(role.permissions)
+    before, was_strict = _names(role.permissions), role.requires_second_factor
     new_values = dict(changes)
     if "permissions" in changes:
         granted = await _get_permissions(db, changes["permissions"])
@@ -108,6 +114,8 @@ async def update_role(
         if await roles.claim_size_of_holders(db, role.id) > MAX_CLAIM_BYTES:
             raise errors.RolesExceedToken
     after = _names(role.permissions)
+    if set(before) - set(after) or (role.requires_second_factor and not was_strict):
+        await revocation.void_access_tokens_of_holders(db, runtime, role_id=role.id)
     await admin_trail.record(
         db,
         principal,

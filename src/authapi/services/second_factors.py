@@ -17,7 +17,6 @@ from authapi.services import audit, login_throttle
 from authapi.settings import InvalidSettings
 
 SEALING_PURPOSE = "totp-secrets"
-RECOVERY_KEY_PURPOSE = "recovery-codes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +52,21 @@ async def confirm_enrolment(db: AsyncSession, runtime: Runtime, *, user: User, c
     if credential is None or credential.confirmed_at is not None:
         raise errors.FactorNotFound
     attempt = await login_throttle.begin_code(db, runtime, user_id=user.id)
-    if not await _accept_totp(db, runtime, credential=credential, code=code):
+    secret = _open_secret(runtime, credential)
+    if not await _accept_totp(db, user_id=user.id, secret=secret, code=code):
         raise errors.InvalidCode
     await login_throttle.succeeded(db, attempt)
     credential.confirmed_at = clock.utc_now()
-    return await renew_recovery_codes(db, runtime, user_id=user.id)
+    return await _replace_recovery_codes(db, user_id=user.id, secret=secret)
 
 
 async def renew_recovery_codes(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> list[str]:
-    """Ten new recovery codes; the earlier ones no longer work."""
-    codes = totp.generate_recovery_codes()
-    hashes = [_recovery_digest(runtime, user_id, code) for code in codes]
-    await second_factors.replace_recovery_codes(db, user_id=user_id, code_hashes=hashes)
-    return codes
+    """Ten new recovery codes; the earlier ones no longer work. Raises `FactorNotFound`."""
+    credential = await second_factors.find_totp(db, user_id=user_id)
+    if credential is None or credential.confirmed_at is None:
+        raise errors.FactorNotFound
+    secret = _open_secret(runtime, credential)
+    return await _replace_recovery_codes(db, user_id=user_id, secret=secret)
 
 
 async def remove(db: AsyncSession, *, user_id: UUID) -> None:
@@ -101,17 +102,12 @@ async def verify_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID, code
     credential = await second_factors.find_totp(db, user_id=user_id)
     factor = None
     if credential is not None and credential.confirmed_at is not None:
-        if await _accept_totp(db, runtime, credential=credential, code=code):
+        secret = _open_secret(runtime, credential)
+        code_hash = totp.recovery_code_digest(code, user_id=user_id, secret=secret)
+        if await _accept_totp(db, user_id=user_id, secret=secret, code=code):
             factor = Factor.TOTP
         elif await second_factors.use_recovery_code(
-            db,
-            user_id=user_id,
-            # Codes that were handed out under an earlier secret key still work.
-            code_hashes=[
-                totp.recovery_code_digest(code, user_id=user_id, key=key)
-                for key in runtime.derived_keys.all(RECOVERY_KEY_PURPOSE)
-            ],
-            now=clock.utc_now(),
+            db, user_id=user_id, code_hash=code_hash, now=clock.utc_now()
         ):
             factor = Factor.RECOVERY_CODE
     if factor is None:
@@ -149,18 +145,21 @@ async def reseal_totp_secrets(db: AsyncSession, runtime: Runtime) -> tuple[int, 
     return changed, len(credentials)
 
 
-async def _accept_totp(db: AsyncSession, runtime: Runtime, *, credential: TotpCredential, code: str) -> bool:
+async def _accept_totp(db: AsyncSession, *, user_id: UUID, secret: str, code: str) -> bool:
     now = clock.utc_now()
-    secret = _sealer(runtime).open(credential.sealed_secret, context=credential.user_id.bytes).decode()
     step = totp.matching_step(secret, code, now=now)
-    if step is None:
-        return False
-    return await second_factors.accept_step(db, user_id=credential.user_id, step=step, now=now)
+    return step is not None and await second_factors.accept_step(db, user_id=user_id, step=step, now=now)
 
 
-def _recovery_digest(runtime: Runtime, user_id: UUID, code: str) -> bytes:
-    key = runtime.derived_keys.current(RECOVERY_KEY_PURPOSE)
-    return totp.recovery_code_digest(code, user_id=user_id, key=key)
+async def _replace_recovery_codes(db: AsyncSession, *, user_id: UUID, secret: str) -> list[str]:
+    codes = totp.generate_recovery_codes()
+    hashes = [totp.recovery_code_digest(code, user_id=user_id, secret=secret) for code in codes]
+    await second_factors.replace_recovery_codes(db, user_id=user_id, code_hashes=hashes)
+    return codes
+
+
+def _open_secret(runtime: Runtime, credential: TotpCredential) -> str:
+    return _sealer(runtime).open(credential.sealed_secret, context=credential.user_id.bytes).decode()
 
 
 def _sealer(runtime: Runtime) -> Sealer:

@@ -10,6 +10,7 @@ from authapi import clock
 from authapi.enums import AuditAction
 from authapi.principal import Principal
 from authapi.repositories import audit_events, roles, users
+from authapi.repositories.planning import Count
 from authapi.services import admin_trail
 
 _COUNTED = (AuditAction.USER_REGISTERED, AuditAction.USER_LOGIN_SUCCEEDED, AuditAction.USER_LOGIN_FAILED)
@@ -34,28 +35,38 @@ class Statistics:
     users_by_role: Mapping[str, int]
     last_24_hours: Activity
     last_7_days: Activity
+    # Whether any of the numbers is; it is then above `planning.EXACT_UP_TO`.
+    estimated: bool
 
 
 async def read_statistics(db: AsyncSession, principal: Principal) -> Statistics:
-    """Count now; the time it takes grows with the users and with a week's events."""
+    """Count now, as far as that takes no longer with a million users; what is more is estimated."""
     now = clock.utc_now()
     total, disabled = await users.count_by_status(db)
-    statistics = Statistics(
-        total_users=total,
-        active_users=total - disabled,
-        disabled_users=disabled,
-        users_by_role=await roles.count_holders(db),
-        last_24_hours=await _activity(db, since=now - timedelta(hours=24)),
-        last_7_days=await _activity(db, since=now - timedelta(days=7)),
-    )
+    by_role = await roles.count_holders(db)
+    last_day = await _count_activity(db, since=now - timedelta(hours=24))
+    last_week = await _count_activity(db, since=now - timedelta(days=7))
     await admin_trail.record(db, principal, AuditAction.STATISTICS_READ)
-    return statistics
+    counts = (total, disabled, *by_role.values(), *last_day.values(), *last_week.values())
+    return Statistics(
+        total_users=total.number,
+        # Two estimates need not fit each other.
+        active_users=max(0, total.number - disabled.number),
+        disabled_users=disabled.number,
+        users_by_role={name: count.number for name, count in by_role.items()},
+        last_24_hours=_activity(last_day),
+        last_7_days=_activity(last_week),
+        estimated=any(count.is_estimate for count in counts),
+    )
 
 
-async def _activity(db: AsyncSession, *, since: datetime) -> Activity:
-    counted = await audit_events.count_since(db, _COUNTED, since=since)
+async def _count_activity(db: AsyncSession, *, since: datetime) -> dict[AuditAction, Count]:
+    return {action: await audit_events.count_since(db, action, since=since) for action in _COUNTED}
+
+
+def _activity(counts: Mapping[AuditAction, Count]) -> Activity:
     return Activity(
-        registrations=counted[AuditAction.USER_REGISTERED],
-        logins=counted[AuditAction.USER_LOGIN_SUCCEEDED],
-        failed_logins=counted[AuditAction.USER_LOGIN_FAILED],
+        registrations=counts[AuditAction.USER_REGISTERED].number,
+        logins=counts[AuditAction.USER_LOGIN_SUCCEEDED].number,
+        failed_logins=counts[AuditAction.USER_LOGIN_FAILED].number,
     )

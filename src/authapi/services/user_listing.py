@@ -26,12 +26,15 @@ async def list_users(
     cursor: str | None,
     limit: int,
 ) -> Page[User]:
-    """Users whose e-mail or full name begins with `q`, in upper or lower case; raises `InvalidCursor`."""
+    """Users whose e-mail or full name begins with `q`, or has it anywhere, in upper or lower case.
+
+    Which of the two: `user_search.match`. Raises `InvalidCursor`.
+    """
     text = (q or "").strip()
     page = await users.list_page(
         db,
-        email_prefix=unicodedata.normalize("NFKC", text).lower(),
-        name_prefix=name_key(text),
+        email_part=unicodedata.normalize("NFKC", text).lower(),
+        name_part=name_key(text),
         role=role,
         status=status,
         sort=sort,

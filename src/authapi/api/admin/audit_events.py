@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from authapi import errors
-from authapi.api.admin.guards import READ_ERRORS, RequireAuditRead
+from authapi.api.admin.guards import READ_ERRORS, RequireAuditRead, admin_router
 from authapi.api.dependencies import DbSession
-from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.audit_events import AuditEventQuery, AuditEventResponse
 from authapi.schemas.envelope import Page, PagedResponse, error_responses
 from authapi.services import audit_trail
 
-router = APIRouter(prefix="/audit-events", route_class=ApiRoute)
+router = admin_router("/audit-events")
 
 
 @router.get("", summary="Read the audit trail", responses=error_responses(*READ_ERRORS, errors.InvalidCursor))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import APIRouter, Depends, Request, Security
 from fastapi.params import Security as SecurityParameter
 from fastapi.security import SecurityScopes
 
@@ -14,6 +14,7 @@ from authapi.api.dependencies import (
     get_principal,
     oauth2_scheme,
 )
+from authapi.api.route import ApiRoute
 from authapi.client_address import parse_address
 from authapi.enums import Permission
 from authapi.principal import Principal
@@ -51,9 +52,22 @@ async def require_allowed_address(request: Request, runtime: RuntimeDep) -> None
         raise errors.AddressNotAllowed(f"from {address}")
 
 
-async def get_caller(runtime: RuntimeDep, token: Annotated[str | None, Depends(oauth2_scheme)]) -> Principal:
+def admin_router(path: str = "") -> APIRouter:
+    """A router below `/api/admin`.
+
+    The address is checked first: a stolen token must not even tell from elsewhere whether it is good.
+    """
+    return APIRouter(
+        prefix=f"/api/admin{path}",
+        tags=["admin"],
+        dependencies=[Depends(require_allowed_address)],
+        route_class=ApiRoute,
+    )
+
+
+async def get_caller(request: Request, token: Annotated[str | None, Depends(oauth2_scheme)]) -> Principal:
     """The user of the token, whatever its scopes: the guard compares those, and puts a refusal on record."""
-    return await get_principal(SecurityScopes(), runtime, token)
+    return await get_principal(request, SecurityScopes(), token)
 
 
 def require(permission: Permission) -> SecurityParameter:

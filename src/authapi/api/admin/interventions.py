@@ -2,20 +2,19 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from authapi import errors
-from authapi.api.admin.guards import WRITE_ERRORS, RequireUsersWrite
+from authapi.api.admin.guards import WRITE_ERRORS, RequireUsersWrite, admin_router
 from authapi.api.admin.users import user_response
 from authapi.api.dependencies import DbSession, RuntimeDep
-from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.admin_users import AdminUserResponse, InvitationRequest
 from authapi.schemas.auth import LogoutAllResponse
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.services import invitations, user_interventions
 
-router = APIRouter(route_class=ApiRoute)
+router = admin_router()
 
 ERRORS = (*WRITE_ERRORS, errors.UserNotFound, errors.CannotManageUser)
 

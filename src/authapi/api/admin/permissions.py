@@ -2,18 +2,17 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from authapi import errors
-from authapi.api.admin.guards import READ_ERRORS, WRITE_ERRORS, RequireRolesRead
+from authapi.api.admin.guards import READ_ERRORS, WRITE_ERRORS, RequireRolesRead, admin_router
 from authapi.api.dependencies import DbSession, RequireAdmin
-from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.schemas.permissions import CreatePermissionRequest, PermissionResponse, UpdatePermissionRequest
 from authapi.services import permission_administration
 
-router = APIRouter(prefix="/permissions", route_class=ApiRoute)
+router = admin_router("/permissions")
 
 CHANGE_ERRORS = (*WRITE_ERRORS, errors.PermissionNotFound, errors.PermissionIsBuiltIn)
 

@@ -2,19 +2,24 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from authapi import errors
-from authapi.api.admin.guards import READ_ERRORS, WRITE_ERRORS, RequireRolesRead, RequireRolesWrite
-from authapi.api.dependencies import DbSession
-from authapi.api.route import ApiRoute
+from authapi.api.admin.guards import (
+    READ_ERRORS,
+    WRITE_ERRORS,
+    RequireRolesRead,
+    RequireRolesWrite,
+    admin_router,
+)
+from authapi.api.dependencies import DbSession, RuntimeDep
 from authapi.models import Role
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.schemas.roles import CreateRoleRequest, RoleResponse, UpdateRoleRequest
 from authapi.services import role_administration
 
-router = APIRouter(prefix="/roles", route_class=ApiRoute)
+router = admin_router("/roles")
 
 CHANGE_ERRORS = (*WRITE_ERRORS, errors.RoleNotFound, errors.RoleIsBuiltIn, errors.CannotGrant)
 
@@ -75,14 +80,20 @@ async def read_role(
 )
 @limits.admin
 async def update_role(
-    request: Request, role_id: UUID, body: UpdateRoleRequest, db: DbSession, caller: RequireRolesWrite
+    request: Request,
+    role_id: UUID,
+    body: UpdateRoleRequest,
+    db: DbSession,
+    runtime: RuntimeDep,
+    caller: RequireRolesWrite,
 ) -> ApiResponse[RoleResponse]:
     """Set the fields that you send and leave the others as they are.
 
-    Whoever has the role may do what it allows from now on.
+    Whoever has the role may do what it allows from now on: if that is less than before, his access tokens end
+    and he has to refresh.
     """
     role = await role_administration.update_role(
-        db, caller, role_id=role_id, changes=body.model_dump(exclude_unset=True)
+        db, runtime, caller, role_id=role_id, changes=body.model_dump(exclude_unset=True)
     )
     return ApiResponse(message="The role is changed.", data=role_response(role))
 

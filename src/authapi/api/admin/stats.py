@@ -1,16 +1,15 @@
 """Statistics."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
-from authapi.api.admin.guards import READ_ERRORS, RequireStatsRead
+from authapi.api.admin.guards import READ_ERRORS, RequireStatsRead, admin_router
 from authapi.api.dependencies import DbSession
-from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.schemas.stats import StatsResponse
 from authapi.services import statistics
 
-router = APIRouter(prefix="/stats", route_class=ApiRoute)
+router = admin_router("/stats")
 
 
 @router.get("", summary="Read statistics", responses=error_responses(*READ_ERRORS))

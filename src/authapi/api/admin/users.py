@@ -3,12 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from authapi import errors
-from authapi.api.admin.guards import READ_ERRORS, WRITE_ERRORS, RequireUsersRead, RequireUsersWrite
+from authapi.api.admin.guards import (
+    READ_ERRORS,
+    WRITE_ERRORS,
+    RequireUsersRead,
+    RequireUsersWrite,
+    admin_router,
+)
 from authapi.api.dependencies import DbSession, RuntimeDep
-from authapi.api.route import ApiRoute
 from authapi.models import User
 from authapi.rate_limit import limits
 from authapi.schemas.admin_users import (
@@ -21,7 +26,7 @@ from authapi.schemas.admin_users import (
 from authapi.schemas.envelope import ApiResponse, Page, PagedResponse, error_responses
 from authapi.services import user_administration, user_listing
 
-router = APIRouter(prefix="/users", route_class=ApiRoute)
+router = admin_router("/users")
 
 CHANGE_ERRORS = (*WRITE_ERRORS, errors.UserNotFound, errors.CannotManageUser)
 
@@ -31,8 +36,9 @@ CHANGE_ERRORS = (*WRITE_ERRORS, errors.UserNotFound, errors.CannotManageUser)
 async def list_users(
     request: Request, query: Annotated[AdminUserQuery, Query()], db: DbSession, caller: RequireUsersRead
 ) -> PagedResponse[AdminUserResponse]:
-    """Find users by the beginning of their e-mail or full name, by role and by status.
+    """Find users by their e-mail or full name, by role and by status.
 
+    `q` is how either begins; on a PostgreSQL with pg_trgm from three letters or digits on any part of them.
     `page.next_cursor` leads to the next page, with the same filters and the same order.
     """
     page = await user_listing.list_users(

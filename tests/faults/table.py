@@ -1,0 +1,35 @@
+"""The result of a run as a table, on the terminal and in docs/faults.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fault: its number, what breaks, what came of it, and the figures or the reason."""
+
+    number: str
+    fault: str
+    status: Status
+    figure: str
+    seconds: float = 0.0
+
+
+def line(row: Row) -> str:
+    """A row for the terminal."""
+    return f"{row.number:<5} {row.status:<8} {row.seconds:6.1f} s  {row.fault}: {row.figure}"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table."""
+    cells = [
+        f"| {row.number} | {row.fault} | {row.status} | {row.figure.replace('|', '/')} |" for row in rows
+    ]
+    return "\n".join(["| | fault | result | figures |", "|---|---|---|---|", *cells]) + "\n"
