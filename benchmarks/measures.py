@@ -129,7 +129,8 @@ def _always(request: bytes) -> Send:
 
 def _refreshing(tokens: list[str], position: int) -> Send:
     def send(reply: Reply | None) -> bytes:
-        if reply is not None:
+        # A refused one is tried again, and fails the measurement at its end.
+        if reply is not None and reply.status == 200:
             tokens[position] = json.loads(reply.body)["data"]["refresh_token"]
         body = json.dumps({"refresh_token": tokens[position]}).encode()
         return http_request("POST", "/api/auth/refresh", body=body)

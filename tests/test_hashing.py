@@ -11,6 +11,7 @@ from authapi.errors import HashingBusy
 from authapi.hashing import Hasher
 from authapi.request_context import RequestContext
 from authapi.runtime import Runtime
+from authapi.security.hashing_pool import HashingPool
 from authapi.settings import PasswordSettings
 from tests.support.accounts import PASSWORD, Accounts
 from tests.support.mails import Statements
@@ -59,7 +60,7 @@ async def test_a_refused_login_asks_the_database_nothing(
     account = await accounts.register()
     body = {"email": account.email, "password": PASSWORD}
     with monkeypatch.context() as full:
-        full.setattr(runtime.hasher, "_places", 0)
+        full.setattr(HashingPool, "capacity", 0)
         with Statements(runtime) as asked:
             response = await client.post("/api/auth/login", json=body)
     assert response.status_code == 503

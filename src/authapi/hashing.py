@@ -31,7 +31,6 @@ class Hasher:
             workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=on_wait
         )
         # Logins under way, by address.
-        self._places = settings.hash_workers + settings.hash_queue
         self._taken: Counter[str] = Counter()
 
     async def warm(self) -> None:
@@ -40,14 +39,15 @@ class Hasher:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place for a login, of which there are as many as the pool computes and queues.
+        """Hold a place for a login, of which there are as many as the pool works off in time.
 
         In a flood those who would be refused in the end are refused at once, before they have cost the database
         anything. An address with less than its share of the places still gets one. Raises `HashingBusy`.
         """
         address = request_context.current().ip or ""
-        share = self._places / max(1, len(self._taken))
-        if self._taken.total() >= self._places and self._taken[address] >= share:
+        places = self.pool.capacity
+        share = places / max(1, len(self._taken))
+        if self._taken.total() >= places and self._taken[address] >= share:
             refused = self.pool.refusal()
             raise HashingBusy(str(refused), retry_after=refused.retry_after)
         self._taken[address] += 1

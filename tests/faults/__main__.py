@@ -39,7 +39,8 @@ def main() -> int:
     minutes = (time.monotonic() - started) / 60
     counts = {status: sum(row.status is status for row in rows) for status in Status}
     _say(", ".join(f"{count} {status}" for status, count in counts.items()) + f" in {minutes:.1f} min")
-    if options.write:
+    # A part of the rows would replace the table of all.
+    if options.write and not options.numbers:
         _write(rows, minutes=minutes)
     return 1 if counts[Status.FAILED] else 0
 

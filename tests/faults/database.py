@@ -131,7 +131,9 @@ async def slow(world: World) -> str:
         slowly = address.set(port=proxy.port).render_as_string(hide_password=False)
         async with world.authapi(slowly) as authapi:
             client = authapi.client
-            accounts = [await client.account(f"slow{number}@example.com") for number in range(POOL)]
+            # authapi's own loops need connections too, and each holds one for as long.
+            busy = POOL - 2
+            accounts = [await client.account(f"slow{number}@example.com") for number in range(busy)]
             chains = [Chain(client, account["refresh_token"]) for account in accounts]
             token = accounts[0]["access_token"]
             async with probing(authapi.port, "/verify", token=token) as before:
@@ -149,10 +151,9 @@ async def slow(world: World) -> str:
                 elapsed = time.monotonic() - started
     assert login.status == 200, f"a login is answered {login.status} after {login.seconds:.1f} s"
     done = [sent for sent in running.sent if sent.status == 200]
-    # authapi's own loops need connections too: somebody may wait for one in vain.
     assert_refused_in_good_order(running.sent)
     p99 = sorted(sent.seconds for sent in done)[int(0.99 * len(done))]
-    share = len([sent for sent in done if sent.ended <= started + elapsed]) / elapsed / (POOL / alone)
+    share = len([sent for sent in done if sent.ended <= started + elapsed]) / elapsed / (busy / alone)
     assert share >= 0.8, f"goodput is {share:.0%} of pool / latency"
     assert p99 <= 2, f"p99 {p99:.2f} s"
     # A few milliseconds are noise.

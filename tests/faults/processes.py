@@ -29,7 +29,8 @@ async def kill_worker(world: World) -> str:
     async with world.authapi(await world.new_postgres_url(), workers=2) as authapi:
         calls = await _mixed(authapi.client)
         killed, under_way, seconds = 3, 0, []
-        async with load(calls, pause=0.02) as running:
+        # Clients that leave the machine room to start a worker.
+        async with load(calls, pause=0.1) as running:
             for _ in range(killed):
                 await asyncio.sleep(0.5)
                 under_way += running.under_way

@@ -54,7 +54,8 @@ async def soak(world: World) -> str:
     largest = ", ".join(f"{name} {count}" for name, count in tables[:4])
     return (
         f"{world.soak_minutes:g} min, {ledger.answers.total()} requests, refused: {refused or 'none'}; "
-        f"memory {before[0]:.0f} -> {after[0]:.0f} MiB (at most {max(samples):.0f}), descriptors {before[1]} -> {after[1]}; {largest}"
+        f"memory {before[0]:.0f} -> {after[0]:.0f} MiB (at most {max(samples):.0f}), "
+        f"descriptors {before[1]} -> {after[1]}; {largest}"
     )
 
 

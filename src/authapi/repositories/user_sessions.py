@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, case, select, update
+from sqlalchemy import BindParameter, ColumnElement, Table, Update, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from authapi.enums import RevocationReason
 from authapi.models import UserSession
@@ -59,20 +61,15 @@ async def rotate(
     One conditional UPDATE: of any number of concurrent callers exactly one gets the row. `last_used_at` never
     goes back, even if the host that rotated before has a clock that is ahead.
     """
-    statement = (
-        update(UserSession)
-        .where(UserSession.id == user_session_id, UserSession.generation == generation, *is_live(now))
-        .values(
-            generation=generation + 1,
-            rotated_at=now,
-            last_used_at=case((UserSession.last_used_at > now, UserSession.last_used_at), else_=now),
-            idle_expires_at=idle_expires_at,
-            ip=ip,
-            updated_at=now,
-        )
-        .returning(UserSession)
-    )
-    return (await db.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+    values = {
+        "session_id": user_session_id,
+        "from_generation": generation,
+        "now": now,
+        "new_idle_expires_at": idle_expires_at,
+        "new_ip": ip,
+    }
+    found = await db.execute(_ROTATE, values, execution_options={"populate_existing": True})
+    return found.scalar_one_or_none()
 
 
 async def revoke(
@@ -134,10 +131,37 @@ def _update_in_order(*conditions: ColumnElement[bool]) -> Update:
     return update(UserSession).where(UserSession.id.in_(ids.with_for_update(key_share=True)), *conditions)
 
 
-def is_live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def is_live(now: datetime | BindParameter[datetime]) -> tuple[ColumnElement[bool], ...]:
     """The conditions for a session that has neither ended nor expired."""
     return (
         UserSession.revoked_at.is_(None),
         UserSession.expires_at > now,
         UserSession.idle_expires_at > now,
     )
+
+
+def _rotation() -> ExecutableReturnsRows:
+    sessions = cast(Table, UserSession.__table__)
+    now: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
+    changed = (
+        update(sessions)
+        .where(
+            UserSession.id == bindparam("session_id"),
+            UserSession.generation == bindparam("from_generation"),
+            *is_live(now),
+        )
+        .values(
+            generation=UserSession.generation + 1,
+            rotated_at=now,
+            last_used_at=case((UserSession.last_used_at > now, UserSession.last_used_at), else_=now),
+            idle_expires_at=bindparam("new_idle_expires_at"),
+            ip=bindparam("new_ip"),
+            updated_at=now,
+        )
+        .returning(*sessions.columns)
+    )
+    return select(UserSession).from_statement(changed)
+
+
+# Put together once: doing it at each refresh takes longer than all that the database does.
+_ROTATE = _rotation()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, raiseload
@@ -16,7 +16,12 @@ from authapi.repositories import planning, user_search
 from authapi.repositories.pages import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count, plan_for_these_values
 
-_WITH_RIGHTS = joinedload(User.roles).joinedload(Role.permissions)
+# Put together once, like every statement of a refresh.
+_BY_ID = (
+    select(User)
+    .where(User.id == bindparam("user_id"))
+    .options(joinedload(User.roles).joinedload(Role.permissions))
+)
 
 
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
@@ -38,8 +43,7 @@ async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:
 
     One statement: it stands in every refresh, and each round trip would take as long as the rest.
     """
-    statement = select(User).where(User.id == user_id).options(_WITH_RIGHTS)
-    found = await db.scalars(statement.execution_options(populate_existing=True))
+    found = await db.scalars(_BY_ID, {"user_id": user_id}, execution_options={"populate_existing": True})
     return found.unique().one_or_none()
 
 

@@ -157,6 +157,14 @@ class HashingPool:
             del job
         return result
 
+    @property
+    def capacity(self) -> int:
+        """How many jobs may be under way in all: more would not have their turn before the deadline."""
+        places = self._workers + self._queue_size
+        if self._mean_seconds:
+            places = min(places, int(self._deadline * self._workers / self._mean_seconds))
+        return max(self._workers, places)
+
     def refusal(self) -> HashingPoolFull:
         """Count a refusal and return it, for a caller that comes to it before there is any work."""
         with self._state:
