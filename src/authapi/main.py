@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.routing import APIRoute
 from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
@@ -35,6 +34,7 @@ from authapi.api import (
     well_known,
 )
 from authapi.api.dependencies import verified_token
+from authapi.api.gateway_shortcut import GatewayShortcut
 from authapi.api.route import add_routes
 from authapi.background import finish
 from authapi.client_address import TrustedProxies
@@ -102,7 +102,6 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         # A redirect would be built from the request's Host header, which the client chooses.
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
         telemetry=TELEMETRY,
     )
     app.state.runtime = runtime
@@ -211,6 +210,9 @@ def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=counted)
     app.add_middleware(ClientAddressMiddleware, trusted=TrustedProxies(map(str, settings.proxy.trusted)))
+    app.add_middleware(
+        GatewayShortcut, runtime=app.state.runtime, metrics=counted, rate_limits=app.state.rate_limits
+    )
 
 
 def _identify(request: Request) -> str | None:
@@ -219,10 +221,6 @@ def _identify(request: Request) -> str | None:
     if scheme.lower() != "bearer":
         return None
     return verified_token(request, token).claims.sub
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
 
 
 def _offer_pasted_tokens(app: FastAPI) -> None:

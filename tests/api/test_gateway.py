@@ -198,6 +198,21 @@ class TestVerify:
             assert response.headers["x-auth-roles"] == "admin"
             assert "users:read" in response.headers["x-auth-scopes"].split(" ")
 
+    async def test_the_short_way_and_the_long_one_answer_alike(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.admin()
+        headers = account.headers | {"X-Request-ID": "the-caller's-own".replace("'", "-")}
+        short = await client.get("/verify", headers=headers)
+        # A condition, or a body, takes the long way.
+        long = await client.get("/verify?role=admin", headers=headers)
+        with_body = await client.request("GET", "/verify", headers=headers, content=b"x")
+        for other in (long, with_body):
+            assert (short.status_code, sorted(short.headers.multi_items())) == (
+                other.status_code,
+                sorted(other.headers.multi_items()),
+            )
+
     async def test_names_survive_the_header(self, client: httpx.AsyncClient, runtime: Runtime) -> None:
         email, roles = "zoë%40+tag@exämple.com", ("größte, beste", "a b", "50%")
         token = users_token(runtime, email=email, roles=roles, role=roles[0])

@@ -7,7 +7,7 @@ they are plain Starlette routes: FastAPI's dependencies would cost more than the
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
@@ -134,16 +134,21 @@ def verify(request: Request) -> Response:
     except errors.AuthApiError as error:
         _log(error)
         return Response(status_code=error.status_code, headers=_headers(error))
-    # Always all of them: a proxy that replaces only what it is given would pass on a client's own.
-    return Response(
-        headers={
-            "X-Auth-User-Id": claims.user_id or "",
-            "X-Auth-Client-Id": _encoded(claims.client_id),
-            "X-Auth-Email": _encoded(claims.email or ""),
-            "X-Auth-Roles": ",".join(map(_encoded, claims.roles)),
-            "X-Auth-Scopes": claims.scope,
-        }
-    )
+    return Response(headers=identity_headers(claims))
+
+
+def identity_headers(claims: AccessTokenClaims) -> dict[str, str]:
+    """In whose name a request may pass.
+
+    Always all of them: a proxy that replaces only what it is given would pass on a client's own.
+    """
+    return {
+        "X-Auth-User-Id": claims.user_id or "",
+        "X-Auth-Client-Id": _encoded(claims.client_id),
+        "X-Auth-Email": _encoded(claims.email or ""),
+        "X-Auth-Roles": ",".join(map(_encoded, claims.roles)),
+        "X-Auth-Scopes": claims.scope,
+    }
 
 
 def mount_gateway(app: FastAPI) -> None:
@@ -192,6 +197,7 @@ def _words(value: str) -> set[str]:
     return set(value.replace(",", " ").split())
 
 
+@lru_cache(maxsize=4096)
 def _encoded(text: str) -> str:
     return quote(text, safe=_PLAIN)
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -82,13 +83,18 @@ def _is_routine(scope: Scope, status: int | None) -> bool:
 
 def _describe(scope: Scope) -> RequestContext:
     headers = dict(scope["headers"])
-    offered = headers.get(b"x-request-id", b"").decode("latin-1")
     client = scope.get("client")
     return RequestContext(
-        request_id=offered if _REQUEST_ID.fullmatch(offered) else str(uuid7()),
+        request_id=choose_request_id(headers),
         ip=client[0] if client else None,
         user_agent=_clean(headers.get(b"user-agent")),
     )
+
+
+def choose_request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The id that the caller offers, if it is harmless, or a new one."""
+    offered = headers.get(b"x-request-id", b"").decode("latin-1")
+    return offered if _REQUEST_ID.fullmatch(offered) else str(uuid7())
 
 
 @lru_cache(maxsize=1024)

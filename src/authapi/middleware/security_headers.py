@@ -15,6 +15,23 @@ OPENER_POLICY = (b"cross-origin-opener-policy", b"same-origin")
 Header = tuple[bytes, bytes]
 
 
+def security_headers(*, https: bool) -> list[Header]:
+    """What every response has that does not say otherwise."""
+    defaults = {
+        "Content-Security-Policy": API_CONTENT_SECURITY_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        # Concerns no-cors loads only (<img>, <script>): a fetch() that CORS allows is not affected.
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Cache-Control": "no-store",
+    }
+    if https:
+        defaults["Strict-Transport-Security"] = f"max-age={TWO_YEARS}; includeSubDomains"
+    return [(name.lower().encode(), value.encode()) for name, value in defaults.items()]
+
+
 class SecurityHeadersMiddleware:
     """Fills in each security header that the response lacks and removes `Server` (ASVS 3.4, 13.4.6).
 
@@ -24,19 +41,7 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        defaults = {
-            "Content-Security-Policy": API_CONTENT_SECURITY_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
-            # Concerns no-cors loads only (<img>, <script>): a fetch() that CORS allows is not affected.
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-            "Cache-Control": "no-store",
-        }
-        if https:
-            defaults["Strict-Transport-Security"] = f"max-age={TWO_YEARS}; includeSubDomains"
-        self._defaults = [(name.lower().encode(), value.encode()) for name, value in defaults.items()]
+        self._defaults = security_headers(https=https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
