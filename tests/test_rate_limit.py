@@ -31,6 +31,8 @@ from authapi.rate_limit import (
     rate_limit_headers,
 )
 
+pytestmark = pytest.mark.one_database
+
 HERE = "203.0.113.7"
 THERE = "203.0.113.8"
 

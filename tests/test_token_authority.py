@@ -22,6 +22,8 @@ from authapi.services import token_refresh
 from authapi.token_authority import IssuedAccessToken
 from tests.support.accounts import Accounts
 
+pytestmark = pytest.mark.one_database
+
 ME = "/api/auth/me"
 # Set while a test counts. Threads and tasks that it starts inherit it; background loops have none.
 _COUNTED: ContextVar[list[str] | None] = ContextVar("counted", default=None)

@@ -22,6 +22,8 @@ from tests.support.accounts import Account, Accounts
 from tests.support.clients import TOKEN, Client, own_token, register_client
 from tests.support.mails import new_address
 
+pytestmark = pytest.mark.one_database
+
 NEW_PASSWORD = "another Horse 8 staple"
 
 

@@ -1,13 +1,12 @@
 """The access log: a line for nearly every request, which must cost little.
 
 Through structlog and logging a line takes a fifth of what a request takes that is answered from memory. As JSON
-it is therefore put together here, of checked words and numbers, in which there is no secret to look for.
+it is therefore written from here: checked words and numbers, in which there is no secret to look for.
 """
 
 import json
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 
 import structlog
 
@@ -45,15 +44,21 @@ class AccessLog:
             )
             return
         self.write_line(
-            f'{{"timestamp": "{clock.utc_now():%Y-%m-%dT%H:%M:%S.%fZ}", "level": "{_LEVELS[level]}", '
-            f'"logger": "{NAME}", "event": "http.request", "request_id": {_quoted(context.request_id)}, '
-            f'"ip": {_quoted(context.ip)}, "method": "{method}", "route": {_quoted_template(route)}, '
-            f'"status": {_quoted(status)}, "duration_ms": {duration_ms}}}'
+            json.dumps(
+                {
+                    "timestamp": clock.utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                    "level": logging.getLevelName(level).lower(),
+                    "logger": NAME,
+                    "event": "http.request",
+                    "request_id": context.request_id,
+                    "ip": context.ip,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "duration_ms": duration_ms,
+                }
+            )
         )
 
-
-_LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
-_quoted = json.dumps
-_quoted_template = lru_cache(maxsize=1024)(json.dumps)
 
 ACCESS_LOG = AccessLog()

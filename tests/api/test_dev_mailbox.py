@@ -15,6 +15,8 @@ from authapi.main import create_app
 from authapi.services import mail_outbox
 from tests.conftest import http_client, make_settings
 
+pytestmark = pytest.mark.one_database
+
 LINK = "http://127.0.0.1:5001/accept-invitation?token=authapi_ott_abc"
 
 

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from authapi.api.docs import BEARER_SCHEME, DOCS_CSP, add_bearer_alternative, load_assets, mount_docs
 from authapi.rate_limit import RateLimitOptions, RateLimits
 
+pytestmark = pytest.mark.one_database
+
 STATIC = files("authapi") / "static" / "docs"
 OURS = {"VENDORED.md", "docs.css", "redoc-init.js", "swagger-init.js"}
 

@@ -23,6 +23,8 @@ from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Account, Accounts
 from tests.support.signed_tokens import bearer, clients_token, users_token
 
+pytestmark = pytest.mark.one_database
+
 NOT_AUTHORIZED = "Not authorized: token invalid, expired or revoked"
 UNCONFIRMED = float("-inf")
 

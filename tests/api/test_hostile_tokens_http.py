@@ -17,6 +17,8 @@ from tests.security.hostile_tokens import build_hostile_tokens, survives_http
 from tests.security.token_forge import Forge
 from tests.support.accounts import Accounts
 
+pytestmark = pytest.mark.one_database
+
 ME = "/api/auth/me"
 
 

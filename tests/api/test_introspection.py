@@ -17,6 +17,8 @@ from authapi.services.service_clients import revoke_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.clients import TOKEN, Client, own_token, register_client
 
+pytestmark = pytest.mark.one_database
+
 INTROSPECT = "/api/auth/introspect"
 REVOKE = "/api/auth/revoke"
 ME = "/api/auth/me"

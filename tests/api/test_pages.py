@@ -24,6 +24,8 @@ from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.log_lines import captured_access_lines
 from tests.support.mails import Mails, new_address, token_of
 
+pytestmark = pytest.mark.one_database
+
 TEMPLATES = Path(problems.__file__).parent / "templates"
 TOKEN_PAGES = [
     mail_links.VERIFY_EMAIL,

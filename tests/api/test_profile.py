@@ -15,6 +15,8 @@ from authapi.runtime import Runtime
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 
+pytestmark = pytest.mark.one_database
+
 PROFILE = "/api/profile"
 ME = "/api/auth/me"
 COMPLETE = {"full_name": "Ada King", "phone": "+44 20 7946", "locale": "de", "discoverable": True}

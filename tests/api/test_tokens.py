@@ -19,6 +19,8 @@ from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.clients import TOKEN, Client, own_token, register_client
 
+pytestmark = pytest.mark.one_database
+
 ME = "/api/auth/me"
 
 

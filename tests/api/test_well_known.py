@@ -15,6 +15,8 @@ from authapi.services.key_rotation import MARGIN, PUBLISH_LEAD, rotate
 from authapi.services.signing_keys import generate_key
 from tests.conftest import MakeApp, http_client, make_settings, running_app
 
+pytestmark = pytest.mark.one_database
+
 JWKS = "/.well-known/jwks.json"
 METADATA = "/.well-known/oauth-authorization-server"
 PUBLIC_MEMBERS = {

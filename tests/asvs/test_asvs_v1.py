@@ -8,6 +8,8 @@ import pytest
 from tests.asvs import sources
 from tests.support.accounts import Accounts
 
+pytestmark = pytest.mark.one_database
+
 TEMPLATES_OF_ATTACKERS = ("{{7*7}}", "${7*7}", "{0.__class__}", "%s%n%x", "#{7*7}", "<%= 7*7 %>", "{% raw %}")
 # Numbers beyond every column and every parser.
 HOSTILE_INTEGERS = ("2147483648", "-2147483649", "9223372036854775808", "9" * 5000, "1e400", "0x10", "NaN")

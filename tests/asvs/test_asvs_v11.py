@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from tests.asvs import sources
+
+pytestmark = pytest.mark.one_database
 
 CRYPTOGRAPHY = ("hashlib", "hmac", "cryptography", "jose", "passlib", "secrets", "pyotp")
 WEAK = {"hashlib.md5", "hashlib.sha1", "hashlib.new"}

@@ -10,6 +10,8 @@ from tests.asvs import sources
 from tests.asvs.conftest import Answer, routes
 from tests.conftest import MakeApp, http_client
 
+pytestmark = pytest.mark.one_database
+
 DIRECTORIES = (
     "/docs/assets",
     "/docs/assets/",

@@ -3,8 +3,12 @@
 import re
 from typing import Any
 
+import pytest
+
 from tests.asvs import sources
 from tests.asvs.conftest import Answer
+
+pytestmark = pytest.mark.one_database
 
 # The same for everybody, and meant to be kept: the documentation and its files, the stylesheet, public keys.
 CACHEABLE = re.compile(r"^/docs$|/docs/assets/|/pages/pages\.css|/\.well-known/")

@@ -12,6 +12,8 @@ import pytest
 
 from tests.asvs import sources
 
+pytestmark = pytest.mark.one_database
+
 # RFC 6749 section 3.1: unknown parameters are ignored.
 LENIENT = {"TokenForm", "IntrospectionForm", "RevocationForm"}
 

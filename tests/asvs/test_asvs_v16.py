@@ -16,6 +16,8 @@ from authapi.models import AuditEvent
 from authapi.runtime import Runtime
 from tests.support.accounts import PASSWORD, Accounts
 
+pytestmark = pytest.mark.one_database
+
 # Words that only a client knows: none may be in a line, whatever happens to the request.
 CANARY = "Canary 7 sings loud"
 HOSTILE = 'x\r\n{"event": "forged"}\x1b[2J'

@@ -13,6 +13,8 @@ from tests.asvs.conftest import APP_ORIGIN, Answer, routes
 from tests.conftest import http_client
 from tests.support.accounts import Accounts
 
+pytestmark = pytest.mark.one_database
+
 FOREIGN_ORIGINS = ("null", "https://evil.example", f"{APP_ORIGIN}.evil.example", "http://app.example.org")
 # A token in a query may be looked up, an administrator's reading is on record; nothing else may be written.
 WRITTEN_BY_READERS = {"audit_events", "audit_anchors"}

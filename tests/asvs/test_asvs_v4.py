@@ -1,9 +1,12 @@
 """Content types and transport, on every answer of every route."""
 
+import pytest
 from fastapi import FastAPI
 
 from tests.asvs.conftest import Answer
 from tests.conftest import http_client
+
+pytestmark = pytest.mark.one_database
 
 KINDS = {
     "application/json",

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from authapi import migrations
@@ -12,6 +13,8 @@ from authapi.database import Database
 from authapi.models import PasswordCredential, User
 from authapi.settings import PasswordSettings
 from tests.asvs import sources
+
+pytestmark = pytest.mark.one_database
 
 SECURITY = sources.ROOT / "SECURITY.md"
 # A token of these is in the answer; SECURITY.md says what each asks for.

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import httpx
 import pyotp
+import pytest
 from sqlalchemy import select
 
 from authapi import clock
@@ -11,6 +12,8 @@ from authapi.models import RecoveryCode
 from authapi.runtime import Runtime
 from authapi.security import totp
 from tests.support.accounts import PASSWORD, Accounts
+
+pytestmark = pytest.mark.one_database
 
 CHANGE = "/api/auth/password/change"
 NEW_PASSWORD = "another Good horse 8"

@@ -14,6 +14,8 @@ import pytest
 from tests.asvs.evidence import Deviation, Partly, Row
 from tests.asvs.requirements import REQUIRED, REQUIREMENTS
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 BY_ID = {row.id: row for row in REQUIREMENTS}

@@ -23,6 +23,8 @@ from tests.api.admin.support import (
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Accounts
 
+pytestmark = pytest.mark.one_database
+
 READS = [
     (USERS, "users:read"),
     (f"{USERS}/{NOBODY}", "users:read"),

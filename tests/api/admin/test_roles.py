@@ -17,6 +17,8 @@ from authapi.services.role_assignment import MAX_CLAIM_BYTES
 from tests.api.admin.support import EVENTS, PERMISSIONS, ROLES, USERS, Caller
 from tests.support.accounts import PASSWORD, Accounts
 
+pytestmark = pytest.mark.one_database
+
 BUILT_IN = sorted(enums.Permission)
 
 

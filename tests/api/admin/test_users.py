@@ -12,6 +12,8 @@ from authapi.runtime import Runtime
 from tests.api.admin.support import EVENTS, NOBODY, USERS, Caller
 from tests.support.accounts import PASSWORD, Account, Accounts
 
+pytestmark = pytest.mark.one_database
+
 LOGIN = "/api/auth/login"
 NEW = {"email": "Grace@Example.com", "full_name": "Grace Hopper", "password": PASSWORD}
 
