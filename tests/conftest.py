@@ -61,7 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_other_half(item: pytest.Item) -> bool:
-    kind = getattr(item, "callspec", None) and item.callspec.params.get("database_url")
+    callspec = getattr(item, "callspec", None)
+    kind: str | None = callspec.params.get("database_url") if callspec else None
     if kind is None:
         return False
     # By the name, so that every process of the run comes to the same end.

@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
 from sqlalchemy.util import await_only
 
 from authapi.errors import AuthApiError
+from authapi.fair_pool import FairQueuePool
 
 # How long a request waits for a connection of an exhausted pool before it is answered with 503.
 POOL_TIMEOUT_SECONDS = 1
@@ -209,6 +210,7 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbounce
     seconds = timeout.total_seconds()
     engine = create_async_engine(
         url,
+        poolclass=FairQueuePool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
@@ -256,6 +258,7 @@ def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
         Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
         url,
+        poolclass=FairQueuePool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=SQLITE_POOL_TIMEOUT_SECONDS,
