@@ -19,6 +19,8 @@ _TALKATIVE = (
     # Lines for every plug-in at the start, and two for every health probe.
     "alembic.runtime",
     "asyncio",
+    # SQLAlchemy names the logger after our class.
+    "authapi.fair_pool",
     "httpcore",
     "httpx",
     "python_multipart",
