@@ -31,7 +31,7 @@ async def measure(
     figures: Figures, directory: Path, postgres: PostgresServer, *, parts: Sequence[str], quick: bool
 ) -> None:
     """Measure the parts and add their rows."""
-    rounds, seconds = (2, 2.0) if quick else (5, 10.0)
+    rounds, seconds = (2, 2.0) if quick else (4, 10.0)
     postgres.create_database("authapi")
     url, dsn = postgres.url("authapi"), postgres.dsn("authapi")
     await asyncio.to_thread(add_users, directory, url, count=LOGIN_USERS)
