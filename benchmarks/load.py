@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
+from benchmarks.figures import percentile
+
 Send = Callable[["Reply | None"], bytes]
 """Returns the next request of a connection, given the reply to its last one."""
 
@@ -44,9 +46,8 @@ class Load:
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: float) -> float:
-        """A latency in seconds, by nearest rank."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+        """A latency in seconds."""
+        return percentile(self.latencies, percent / 100)
 
     @property
     def median(self) -> float:

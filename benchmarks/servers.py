@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from authapi.security.passwords import PasswordHasher
+from benchmarks.figures import run_authapi
 from benchmarks.load import http_request
 from tests.support.accounts import PASSWORD
 from tests.support.command import clean_environment, command_line
@@ -116,10 +117,8 @@ def add_users(directory: Path, database_url: str, *, count: int) -> None:
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     environment = clean_environment(**PRODUCTION, AUTHAPI_DATABASE__URL=database_url)
-    for arguments in (("db", "upgrade"), ("users", "import", str(file))):
-        subprocess.run(
-            command_line(*arguments), check=True, cwd=directory, env=environment, capture_output=True
-        )
+    run_authapi(directory, environment, "db", "upgrade")
+    run_authapi(directory, environment, "users", "import", str(file))
 
 
 def email(number: int) -> str:

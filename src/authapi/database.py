@@ -178,7 +178,7 @@ def _detach_deadline(_connection: DBAPIConnection | None, record: ConnectionPool
     record.info.pop(_DEADLINE, None)
 
 
-class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]
+class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection whose end nobody waits for: SQLAlchemy allows it two seconds, in the request's own time."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's

@@ -262,7 +262,7 @@ def _read_shared(directory: Path) -> list[Metric]:
             path.unlink(missing_ok=True)
     # A worker that starts at this moment has made its files and not yet filled them.
     files = [str(path) for path in directory.glob("*.db") if _size(path)]
-    metrics: list[Metric] = list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
+    metrics: list[Metric] = list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]  # untyped there
     return metrics
 
 

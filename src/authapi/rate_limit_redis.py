@@ -57,7 +57,7 @@ class RedisStorage:
                 retry=Retry(NoBackoff(), 0),
             )
             # Nothing is sent; an unknown option in the URL shows now instead of under load.
-            pool.make_connection()  # type: ignore[no-untyped-call]
+            pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in redis
         except (ValueError, TypeError):
             raise ValueError(
                 "AUTHAPI_RATE_LIMIT__STORAGE_URL must be memory:// or redis://[:password@]host[:port][/db]"

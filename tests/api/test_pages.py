@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from jinja2.ext import babel_extract
 
-from authapi.api.pages import FORGOT_PASSWORD, PAGES_CSP, RESEND_VERIFICATION
+from authapi.api.page_route import PAGES_CSP
+from authapi.api.pages import FORGOT_PASSWORD, RESEND_VERIFICATION
 from authapi.enums import Locale, OneTimeTokenPurpose
 from authapi.mail.catalogues import load_catalogue
 from authapi.pages import problems

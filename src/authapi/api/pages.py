@@ -5,26 +5,17 @@ token travels in the query of the mail's link, then in the form's body; no answe
 `Referrer-Policy: no-referrer` keeps it from every other request (ASVS 3.4.5).
 """
 
-from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from authapi import errors
 from authapi.api import token_cookies
 from authapi.api.dependencies import DbSession, RuntimeDep
-from authapi.api.route import ApiRoute
-from authapi.enums import Locale, OneTimeTokenPurpose
-from authapi.error_handlers import error_response, render_errors_with
-from authapi.errors import AuthApiError
-from authapi.languages import negotiate_locale
-from authapi.mail.catalogues import choose_locale
-from authapi.pages.problems import problem_of
-from authapi.pages.rendering import STYLESHEET_PATH, render, stylesheet
+from authapi.api.page_route import SENT_BY_US, PageRoute, ask_again_if_refused, page
+from authapi.enums import OneTimeTokenPurpose
+from authapi.pages.rendering import STYLESHEET_PATH, stylesheet
 from authapi.rate_limit import limits
-from authapi.runtime import Runtime
 from authapi.schemas.page_forms import AcceptInvitationForm, EmailForm, ResetPasswordForm, TokenForm
 from authapi.services import (
     email_change,
@@ -39,41 +30,9 @@ from authapi.services import (
 FORGOT_PASSWORD = "/forgot-password"
 RESEND_VERIFICATION = "/resend-verification"
 CHANGE_PASSWORD = "/.well-known/change-password"
-PAGES_CSP = (
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 
-
-class PageRoute(ApiRoute):
-    """Has errors answered by a page; must stay the outermost route class."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_page(request: Request) -> Response:
-            render_errors_with(request, partial(_refusal, request))
-            return await handle(request)
-
-        return handle_page
-
-
-def only_from_our_pages(request: Request, runtime: RuntimeDep) -> None:
-    """Refuse forms of other sites, though the token is what lets one in; raises `CrossSiteRequest`.
-
-    Our own pages send `Origin: null`, because their referrer policy has no referrer.
-    """
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None and site not in {"same-origin", "none"}:
-        raise errors.CrossSiteRequest("Sec-Fetch-Site")
-    if site is None and request.headers.get("Origin", "null") not in {"null", runtime.settings.base_url}:
-        raise errors.CrossSiteRequest("foreign Origin")
-
-
-# Where such a link does not work any more, a form offers the next one.
-INSTEAD_OF_DEAD_LINKS = {mail_links.VERIFY_EMAIL: "resend_verification"}
 
 TokenQuery = Annotated[str, Query(max_length=200)]
-SENT_BY_US = [Depends(only_from_our_pages)]
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -83,7 +42,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 async def verify_email_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
     """Show when and from where the account was made, and ask whether that was the reader."""
     user = await email_verification.find_account(db, token=token)
-    return _page(request, "verify_email", locale=user.locale, user=user, token=token)
+    return page(request, "verify_email", locale=user.locale, user=user, token=token)
 
 
 @router.post(mail_links.VERIFY_EMAIL, dependencies=SENT_BY_US)
@@ -93,14 +52,14 @@ async def verify_email_form(
 ) -> HTMLResponse:
     """Confirm the address."""
     user = await email_verification.verify(db, token=form.token)
-    return _page(request, "verify_email", locale=user.locale, is_done=True, user=user)
+    return page(request, "verify_email", locale=user.locale, is_done=True, user=user)
 
 
 @router.get(RESEND_VERIFICATION)
 @limits.public
 async def resend_verification_page(request: Request) -> HTMLResponse:
     """Ask for the e-mail address that waits to be confirmed."""
-    return _page(request, "resend_verification")
+    return page(request, "resend_verification")
 
 
 @router.post(RESEND_VERIFICATION, dependencies=SENT_BY_US)
@@ -109,9 +68,9 @@ async def resend_verification_form(
     request: Request, form: Annotated[EmailForm, Form()], db: DbSession, runtime: RuntimeDep
 ) -> HTMLResponse:
     """Mail another link, and say the same for every address."""
-    _ask_again_if_refused(request, "resend_verification")
+    ask_again_if_refused(request, "resend_verification")
     await email_verification.resend(db, runtime, email=form.email)
-    return _page(request, "resend_verification", is_done=True)
+    return page(request, "resend_verification", is_done=True)
 
 
 @router.get(mail_links.DISOWN_ACCOUNT)
@@ -119,7 +78,7 @@ async def resend_verification_form(
 async def disown_account_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
     """Ask whether to remove an unverified account."""
     user = await email_verification.find_account(db, token=token)
-    return _page(request, "disown_account", locale=user.locale, user=user, token=token)
+    return page(request, "disown_account", locale=user.locale, user=user, token=token)
 
 
 @router.post(mail_links.DISOWN_ACCOUNT, dependencies=SENT_BY_US)
@@ -129,14 +88,14 @@ async def disown_account_form(
 ) -> HTMLResponse:
     """Remove an unverified account that a stranger made."""
     await email_verification.disown(db, runtime, token=form.token)
-    return _page(request, "disown_account", is_done=True)
+    return page(request, "disown_account", is_done=True)
 
 
 @router.get(FORGOT_PASSWORD)
 @limits.public
 async def forgot_password_page(request: Request) -> HTMLResponse:
     """Ask for the e-mail address."""
-    return _page(request, "forgot_password")
+    return page(request, "forgot_password")
 
 
 @router.post(FORGOT_PASSWORD, dependencies=SENT_BY_US)
@@ -145,9 +104,9 @@ async def forgot_password_form(
     request: Request, form: Annotated[EmailForm, Form()], db: DbSession, runtime: RuntimeDep
 ) -> HTMLResponse:
     """Mail a link, and say the same for every address."""
-    _ask_again_if_refused(request, "forgot_password")
+    ask_again_if_refused(request, "forgot_password")
     await password_reset.request_reset(db, runtime, email=form.email)
-    return _page(request, "forgot_password", is_done=True)
+    return page(request, "forgot_password", is_done=True)
 
 
 @router.get(CHANGE_PASSWORD)
@@ -162,7 +121,7 @@ async def change_password_address(request: Request) -> RedirectResponse:
 async def reset_password_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
     """Ask for the new password."""
     user = await password_reset.find_account(db, token=token)
-    return _page(request, "reset_password", locale=user.locale, token=token, email=user.email)
+    return page(request, "reset_password", locale=user.locale, token=token, email=user.email)
 
 
 @router.post(mail_links.RESET_PASSWORD, dependencies=SENT_BY_US)
@@ -172,11 +131,11 @@ async def reset_password_form(
 ) -> HTMLResponse:
     """Replace the password; this browser is known from now on."""
     user = await password_reset.find_account(db, token=form.token)
-    _ask_again_if_refused(request, "reset_password", token=form.token, email=user.email)
+    ask_again_if_refused(request, "reset_password", token=form.token, email=user.email)
     device_token = await password_reset.reset(
         db, runtime, token=form.token, new_password=form.new_password.get_secret_value()
     )
-    response = _page(request, "reset_password", locale=user.locale, is_done=True)
+    response = page(request, "reset_password", locale=user.locale, is_done=True)
     token_cookies.remember_device(response, runtime.settings, device_token)
     return response
 
@@ -186,7 +145,7 @@ async def reset_password_form(
 async def confirm_email_change_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
     """Ask whether to use the new address."""
     found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.CHANGE_EMAIL, token=token)
-    return _page(request, "confirm_email_change", token=token, email=found.data["email"])
+    return page(request, "confirm_email_change", token=token, email=found.data["email"])
 
 
 @router.post(mail_links.CONFIRM_EMAIL_CHANGE, dependencies=SENT_BY_US)
@@ -196,7 +155,7 @@ async def confirm_email_change_form(
 ) -> HTMLResponse:
     """Make the new address the account's."""
     user = await email_change.confirm(db, runtime, token=form.token)
-    return _page(request, "confirm_email_change", locale=user.locale, is_done=True, email=user.email)
+    return page(request, "confirm_email_change", locale=user.locale, is_done=True, email=user.email)
 
 
 @router.get(mail_links.UNDO_EMAIL_CHANGE)
@@ -204,7 +163,7 @@ async def confirm_email_change_form(
 async def undo_email_change_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
     """Ask whether to give the account its old address back."""
     found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.UNDO_EMAIL_CHANGE, token=token)
-    return _page(request, "undo_email_change", token=token, email=found.data["email"])
+    return page(request, "undo_email_change", token=token, email=found.data["email"])
 
 
 @router.post(mail_links.UNDO_EMAIL_CHANGE, dependencies=SENT_BY_US)
@@ -214,7 +173,7 @@ async def undo_email_change_form(
 ) -> HTMLResponse:
     """Give the account its old address back."""
     user = await email_change.undo(db, runtime, token=form.token)
-    return _page(request, "undo_email_change", locale=user.locale, is_done=True, email=user.email)
+    return page(request, "undo_email_change", locale=user.locale, is_done=True, email=user.email)
 
 
 @router.get(mail_links.ACCEPT_INVITATION)
@@ -223,7 +182,7 @@ async def accept_invitation_page(request: Request, db: DbSession, token: TokenQu
     """Ask for a name and a password."""
     found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.ACCEPT_INVITATION, token=token)
     shown = {"token": token, "email": found.data["email"], "full_name": ""}
-    return _page(request, "accept_invitation", locale=found.data["locale"], **shown)
+    return page(request, "accept_invitation", locale=found.data["locale"], **shown)
 
 
 @router.post(mail_links.ACCEPT_INVITATION, dependencies=SENT_BY_US)
@@ -234,7 +193,7 @@ async def accept_invitation_form(
     """Make the account; its owner logs in with the app."""
     found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.ACCEPT_INVITATION, token=form.token)
     shown = {"token": form.token, "email": found.data["email"], "full_name": form.full_name}
-    _ask_again_if_refused(request, "accept_invitation", **shown)
+    ask_again_if_refused(request, "accept_invitation", **shown)
     tokens = await invitations.accept(
         db,
         runtime,
@@ -246,7 +205,7 @@ async def accept_invitation_form(
     await user_sessions.end_session(
         db, runtime, user_id=tokens.user.id, user_session_id=tokens.user_session.id
     )
-    return _page(request, "accept_invitation", locale=tokens.user.locale, is_done=True, **shown)
+    return page(request, "accept_invitation", locale=tokens.user.locale, is_done=True, **shown)
 
 
 @router.get(STYLESHEET_PATH)
@@ -255,50 +214,3 @@ async def pages_stylesheet(request: Request) -> Response:
     """The style sheet, for a year: pages ask for it by its digest."""
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return Response(stylesheet()[0], media_type="text/css", headers=headers)
-
-
-def _page(
-    request: Request, name: str, *, locale: str = "", status_code: int = 200, **values: Any
-) -> HTMLResponse:
-    """A page in the browser's language or, if it asks for none of ours, in that of the account."""
-    runtime: Runtime = request.app.state.runtime
-    fallback = choose_locale(locale)
-    language: Locale = negotiate_locale(request.headers.get("Accept-Language"), fallback=fallback)
-    return HTMLResponse(
-        render(name, locale=language, settings=runtime.settings, **values),
-        status_code=status_code,
-        headers={"Content-Security-Policy": PAGES_CSP, "Content-Language": language.value},
-    )
-
-
-def _ask_again_if_refused(request: Request, name: str, **values: Any) -> None:
-    """Have errors shown on the page that asked; what was typed as a password is not on it."""
-    render_errors_with(request, partial(_refusal, request, name=name, values=values))
-
-
-def _refusal(
-    request: Request,
-    error: AuthApiError,
-    *,
-    status_code: int | None = None,
-    headers: Mapping[str, str] | None = None,
-    name: str = "refused",
-    values: Mapping[str, Any] | None = None,
-) -> Response:
-    """Status and headers (Retry-After) as everywhere; only the body is a page."""
-    rendered = error_response(error, status_code=status_code, headers=headers)
-    if isinstance(error, errors.InvalidOneTimeToken):
-        name, values = INSTEAD_OF_DEAD_LINKS.get(request.url.path, "refused"), None
-    offers_reset = name == "refused" and request.url.path == mail_links.RESET_PASSWORD
-    page = _page(
-        request,
-        name,
-        status_code=rendered.status_code,
-        problem=problem_of(error),
-        offers_reset=offers_reset,
-        **(values or {}),
-    )
-    for header, value in rendered.headers.items():
-        if not header.startswith("content-"):
-            page.headers[header] = value
-    return page
