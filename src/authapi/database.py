@@ -18,9 +18,10 @@ import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, PoolResetState, QueuePool
 from sqlalchemy.util import await_only
 
 from authapi.errors import AuthApiError
@@ -36,12 +37,15 @@ SQLITE_POOL_TIMEOUT_SECONDS = 5
 # for a connection and a rollback included; or when it has taken so many times as long altogether.
 SILENCE_FACTOR = 1.25
 DEADLINE_FACTOR = 5
+# One that was used a moment ago has shown that it is alive.
+RESTED_SECONDS = 1.0
 # How long a connection that is given up may take to say good-bye. A frozen server never answers.
 CLOSE_SECONDS = 0.25
 
 _CALLBACKS = "authapi_after_commit"
 _DEADLINE = "authapi_deadline"
 _READ_ONLY = "authapi_read_only"
+_RESTING_SINCE = "authapi_resting_since"
 
 # In transaction mode PgBouncer gives each transaction whichever server connection is free. A statement that
 # was prepared by name would be missing there, or pile up; an unnamed one lives until the next, and each of
@@ -214,7 +218,6 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbounce
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
         # A statement's parameters hold e-mail addresses and hashes; they must not reach a log.
         hide_parameters=True,
         connect_args={
@@ -234,8 +237,34 @@ def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbounce
         },
     )
     event.listen(engine.sync_engine, "after_cursor_execute", _renew_deadline)
+    event.listen(engine.sync_engine, "connect", _start_rest)
+    event.listen(engine.sync_engine, "checkout", _check_rested_connection)
     event.listen(engine.sync_engine, "checkin", _detach_deadline)
+    event.listen(engine.sync_engine, "checkin", _start_rest)
     return engine
+
+
+def _start_rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info[_RESTING_SINCE] = time.monotonic()
+
+
+def _check_rested_connection(
+    connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Have the pool connect anew if a connection has died while nobody used it.
+
+    SQLAlchemy's `pool_pre_ping` spends three round trips on each use, as many as a refresh by itself.
+    """
+    driver: asyncpg.Connection = connection.driver_connection
+    # The event loop notices when a server ends a connection; only what went silent has to be asked.
+    is_alive = not driver.is_closed()
+    if is_alive and time.monotonic() - record.info[_RESTING_SINCE] > RESTED_SECONDS:
+        try:
+            await_only(driver.execute("SELECT 1"))
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            is_alive = False
+    if not is_alive:
+        raise InvalidatePoolError
 
 
 def _use_write_ahead_log(cursor: DBAPICursor) -> None:

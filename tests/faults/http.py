@@ -75,8 +75,11 @@ class Client:
         body = {"email": email, "password": password, "full_name": "Ada Lovelace"}
         return await self.post("/api/auth/register", body)
 
-    async def log_in(self, email: str, password: str = PASSWORD) -> Answer:
-        return await self.post("/api/auth/login", {"email": email, "password": password})
+    async def log_in(
+        self, email: str, password: str = PASSWORD, *, device_token: str | None = None
+    ) -> Answer:
+        body = {"email": email, "password": password, "device_token": device_token}
+        return await self.post("/api/auth/login", body)
 
     async def refresh(self, refresh_token: str) -> Answer:
         return await self.post("/api/auth/refresh", {"refresh_token": refresh_token})

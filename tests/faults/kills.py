@@ -43,8 +43,11 @@ async def _round(world: World, url: str, *, kills: int, hosts: int, workers: int
             for _ in range(hosts)
         ]
         await _live_through(served, ledger, kills=kills)
+        complaints = "\n".join(one.complaints() for one in served)
     await _count_accounts(url, ledger)
-    assert not ledger.violations, f"{len(ledger.violations)} violations: {'; '.join(ledger.violations[:5])}"
+    assert not ledger.violations, (
+        f"{len(ledger.violations)} violations: {'; '.join(ledger.violations[:5])}\n{complaints}"
+    )
     assert ledger.answers.total() > kills, f"only {ledger.answers}"
     return (
         f"{kills} kills in {time.monotonic() - started:.0f} s, {ledger.answers.total()} acknowledged "
@@ -80,7 +83,12 @@ async def _kill(authapi: Authapi, ledger: Ledger, times: int, *, seed: int) -> N
         async def has_worked(enough: int = enough) -> bool:
             return ledger.answers.total() >= enough
 
-        await until(has_worked, seconds=LIFE_SECONDS, interval=chance.uniform(0.01, 0.1))
+        try:
+            await until(has_worked, seconds=LIFE_SECONDS, interval=chance.uniform(0.01, 0.1))
+        except AssertionError:
+            raise AssertionError(
+                f"no answers for {LIFE_SECONDS:.0f} s; until then {ledger.unknown}"
+            ) from None
         await asyncio.to_thread(authapi.kill)
         await authapi.start()
 

@@ -58,6 +58,8 @@ class Person:
         self._random = Random(seed)
         self._email = ""
         self._passwords = [PASSWORD]
+        # Without it, logins that a kill cut off would count as a stranger's guesses until none is left.
+        self._device_token: str | None = None
         self._session: Session | None = None
         self._ended: list[Session] = []
 
@@ -119,21 +121,29 @@ class Person:
             return
         self._ledger.accounts.add(email)
         self._email, self._passwords, self._session = email, [PASSWORD], None
+        self._device_token = None
         if answer.status == 201:
-            self._session = Session(answer.data["access_token"], answer.data["refresh_token"])
+            self._enter(answer)
 
     async def _log_in(self) -> None:
         # The latest is tried first; the one before only counts while the change was not acknowledged.
         for password in reversed(self._passwords):
-            answer = await self._ask("login", lambda host, p=password: host.log_in(self._email, p))  # type: ignore[misc]
+            answer = await self._ask("login", lambda host, p=password: self._log_in_at(host, p))  # type: ignore[misc]
             if answer is None:
                 return
             if answer.status == 200:
                 self._passwords = [password]
-                self._session = Session(answer.data["access_token"], answer.data["refresh_token"])
+                self._enter(answer)
                 return
         self._ledger.accuse(f"an acknowledged account or password is gone: {answer and answer.status}")
         self._email = ""
+
+    async def _log_in_at(self, host: Client, password: str) -> Answer:
+        return await host.log_in(self._email, password, device_token=self._device_token)
+
+    def _enter(self, answer: Answer) -> None:
+        self._session = Session(answer.data["access_token"], answer.data["refresh_token"])
+        self._device_token = answer.data["device_token"]
 
     async def _verify(self) -> None:
         session = self._session

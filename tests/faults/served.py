@@ -126,6 +126,11 @@ class Authapi:
         """The end of what it said."""
         return self.output.read_text(errors="replace")[-3000:]
 
+    def complaints(self) -> str:
+        """The last errors that it logged."""
+        lines = self.output.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if '"level": "error"' in line][-5:])
+
     def resident_mib(self) -> float:
         """The memory of the processes that serve."""
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.worker_pids)

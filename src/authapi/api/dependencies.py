@@ -39,8 +39,10 @@ STEP_UP_AGE = timedelta(minutes=15)
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
-async def get_db(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
+async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
     """One unit of work; its commit happens before the response leaves (`scope="function"` below)."""
+    # The runtime is no dependency here: FastAPI would solve it once more.
+    runtime: Runtime = request.app.state.runtime
     async with runtime.database.unit_of_work(bounded=True) as db:
         yield db
 
