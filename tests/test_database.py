@@ -283,25 +283,15 @@ class TestPostgresql:
         assert time.monotonic() - started < 4
         assert held.number == 0
 
-    @pytest.mark.parametrize("is_noticed_by_the_loop", [True, False])
     async def test_connections_that_died_while_they_rested(
-        self,
-        runtime: Runtime,
-        request: pytest.FixtureRequest,
-        monkeypatch: pytest.MonkeyPatch,
-        is_noticed_by_the_loop: bool,
+        self, runtime: Runtime, request: pytest.FixtureRequest
     ) -> None:
         if runtime.database.is_sqlite:
             return  # there is no connection to lose
         server = request.getfixturevalue("postgres_server")
         database, other = Database(server.url(), pool_size=2), Database(server.url(), pool_size=1)
-        pids = []
         async with database.unit_of_work() as first, database.unit_of_work() as second:
-            for db in (first, second):
-                pids.append(await db.scalar(text("SELECT pg_backend_pid()")))
-        if not is_noticed_by_the_loop:
-            monkeypatch.setattr("authapi.database.RESTED_SECONDS", 0.0)
-            monkeypatch.setattr("asyncpg.Connection.is_closed", lambda _: False)
+            pids = [await db.scalar(text("SELECT pg_backend_pid()")) for db in (first, second)]
         async with other.unit_of_work() as db:
             for pid in pids:
                 await db.execute(text("SELECT pg_terminate_backend(:pid, 1000)"), {"pid": pid})
@@ -310,3 +300,15 @@ class TestPostgresql:
                 assert await db.scalar(text("SELECT pg_backend_pid()")) not in pids
         await database.close()
         await other.close()
+
+    async def test_a_rested_connection_that_is_alive_stays(
+        self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if runtime.database.is_sqlite:
+            return  # there is no connection to ask for
+        monkeypatch.setattr("authapi.database.RESTED_SECONDS", 0.0)
+        pids = set()
+        for _ in range(2 * runtime.database.pool_size):
+            async with runtime.database.unit_of_work() as db:
+                pids.add(await db.scalar(text("SELECT pg_backend_pid()")))
+        assert len(pids) <= runtime.database.pool_size
