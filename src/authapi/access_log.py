@@ -46,7 +46,7 @@ class AccessLog:
         self.write_line(
             json.dumps(
                 {
-                    "timestamp": clock.utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                    "timestamp": clock.utc_now().isoformat(timespec="microseconds")[:-6] + "Z",
                     "level": logging.getLevelName(level).lower(),
                     "logger": NAME,
                     "event": "http.request",

@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from limits import RateLimitItem, parse_many
+from limits import parse_many
 from slowapi import Limiter
 from starlette.types import Scope
 
@@ -61,6 +61,15 @@ class RateLimitOptions:
     service: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowance:
+    """So many requests in so many seconds; `text` tells it from the others in keys and logs."""
+
+    text: str
+    amount: int
+    window: int
+
+
 class RateLimits:
     """One app's limits and what was spent of them; lives in `app.state.rate_limits`, closed at shutdown.
 
@@ -76,7 +85,7 @@ class RateLimits:
         on_refused: Callable[[str], None] | None = None,
     ) -> None:
         self.is_enabled = options.enabled
-        self._items = {name: _parse_limit(name, getattr(options, name)) for name in LIMIT_NAMES}
+        self._allowances = {name: _parse_limit(name, getattr(options, name)) for name in LIMIT_NAMES}
         self._storage = create_storage(options.storage_url)
         self._identify = identify
         self._on_refused = on_refused
@@ -87,27 +96,26 @@ class RateLimits:
         Raises:
             TooManyRequests: nothing is left; carries Retry-After and the X-RateLimit headers.
         """
-        items = self._items[name] if self.is_enabled else ()
-        if not items:
+        allowances = self._allowances[name] if self.is_enabled else ()
+        if not allowances:
             return
         client = await self._client_key(request, name)
-        for item in items:
-            spending = await self._storage.spend(
-                item.key_for(name, endpoint, client), limit=item.amount, window=item.get_expiry()
-            )
-            _show(request, spending)
+        for allowance in allowances:
+            key = f"{name}/{endpoint}/{client}/{allowance.text}"
+            spending = await self._storage.spend(key, limit=allowance.amount, window=allowance.window)
+            _show(request.scope, spending)
             if not spending.is_allowed:
                 if self._on_refused is not None:
                     self._on_refused(name)
                 raise TooManyRequests(
-                    f"limit {name!r} of {item} is spent for {client}",
+                    f"limit {name!r} of {allowance.text} is spent for {client}",
                     retry_after=max(1, math.ceil(spending.reset_after)),
                     headers=rate_limit_headers(request.scope),
                 )
 
     def is_limited(self, name: LimitName) -> bool:
         """Whether requests under this limit are counted at all."""
-        return self.is_enabled and bool(self._items[name])
+        return self.is_enabled and bool(self._allowances[name])
 
     @property
     def is_storage_down(self) -> bool:
@@ -206,11 +214,16 @@ class LimitedRoute(APIRoute):
 
         async def limited_handler(request: Request) -> Response:
             # What slowapi's wrapper looks for: checked already, and no headers of its own.
-            request.state._rate_limiting_complete = True
-            request.state.view_rate_limit = None
+            state = request.scope.setdefault("state", {})
+            state["_rate_limiting_complete"] = True
+            state["view_rate_limit"] = None
             await _rate_limits(request).spend(request, name=name, endpoint=endpoint)
             response = await handler(request)
-            response.headers.update(rate_limit_headers(request.scope))
+            # On the raw list: `headers.update` walks through all of them for each.
+            response.raw_headers += [
+                (header.lower().encode(), value.encode())
+                for header, value in rate_limit_headers(request.scope).items()
+            ]
             return response
 
         return limited_handler
@@ -231,13 +244,14 @@ def address_key(request: Request) -> str:
     return rate_limit_key(request.client.host if request.client else "")
 
 
-def _show(request: Request, spending: Spending) -> None:
+def _show(scope: Scope, spending: Spending) -> None:
     """Keep the headers for the answer; of several limits they show the one that is exhausted first."""
-    shown: Spending | None = getattr(request.state, "rate_limit", None)
+    state = scope.setdefault("state", {})
+    shown: Spending | None = state.get("rate_limit")
     if shown is not None and shown.remaining < spending.remaining:
         return
-    request.state.rate_limit = spending
-    request.state.rate_limit_headers = {
+    state["rate_limit"] = spending
+    state["rate_limit_headers"] = {
         "X-RateLimit-Limit": str(spending.limit),
         "X-RateLimit-Remaining": str(spending.remaining),
         "X-RateLimit-Reset": str(math.ceil(utc_now().timestamp() + spending.reset_after)),
@@ -254,7 +268,7 @@ def _endpoint_id(endpoint: Any) -> str:
     return f"{endpoint.__module__}.{endpoint.__qualname__}"
 
 
-def _parse_limit(name: str, text: str) -> tuple[RateLimitItem, ...]:
+def _parse_limit(name: str, text: str) -> tuple[_Allowance, ...]:
     if not text.strip():
         return ()
     try:
@@ -265,7 +279,7 @@ def _parse_limit(name: str, text: str) -> tuple[RateLimitItem, ...]:
         raise ValueError(
             f"AUTHAPI_RATE_LIMIT__{name.upper()}: {text!r} is no limit such as 5/minute or 5/minute;50/hour"
         )
-    return items
+    return tuple(_Allowance(str(item), item.amount, item.get_expiry()) for item in items)
 
 
 limits = NamedLimiter()

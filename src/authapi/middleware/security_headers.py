@@ -57,8 +57,8 @@ class SecurityHeadersMiddleware:
 
     def _completed(self, headers: Iterable[Header]) -> list[Header]:
         # On the raw list: every response passes here, and a lookup through MutableHeaders reads it all.
-        kept = [(name.lower(), value) for name, value in headers if name.lower() != b"server"]
-        present = dict(kept)
+        present = {name.lower(): value for name, value in headers}
+        kept = [header for header in headers if header[0].lower() != b"server"]
         kept += [default for default in self._defaults if default[0] not in present]
         if present.get(b"content-type", b"").startswith(b"text/html") and OPENER_POLICY[0] not in present:
             kept.append(OPENER_POLICY)
