@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from authapi.breached_passwords import BreachedPasswords
-from authapi.settings import PasswordSettings
+from authapi.setting_groups import PasswordSettings
 from tests.conftest import MakeApp, http_client
 from tests.support.serving import serve
 

@@ -306,7 +306,7 @@ class TestPostgresql:
     ) -> None:
         if runtime.database.is_sqlite:
             return  # there is no connection to ask for
-        monkeypatch.setattr("authapi.database.RESTED_SECONDS", 0.0)
+        monkeypatch.setattr("authapi.database_engines.RESTED_SECONDS", 0.0)
         pids = set()
         for _ in range(2 * runtime.database.pool_size):
             async with runtime.database.unit_of_work() as db:

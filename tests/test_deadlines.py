@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from authapi import errors
-from authapi.database import CLOSE_SECONDS, Database, hand_back_connection
+from authapi.database import Database, hand_back_connection
+from authapi.database_engines import CLOSE_SECONDS
 from authapi.runtime import Runtime
 from tests.support.accounts import Accounts
 from tests.support.postgres import PostgresServer

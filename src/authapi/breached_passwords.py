@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from authapi.settings import PasswordSettings
+from authapi.setting_groups import PasswordSettings
 
 TIMEOUT_SECONDS = 1.0
 PREFIX_DIGITS = 5

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from authapi import migrations
 from authapi.database import Database
 from authapi.models import PasswordCredential, User
-from authapi.settings import PasswordSettings
+from authapi.setting_groups import PasswordSettings
 from tests.asvs import sources
 
 pytestmark = pytest.mark.one_database

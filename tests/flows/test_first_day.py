@@ -4,7 +4,7 @@ import httpx
 from fastapi import FastAPI
 
 from authapi.main import create_app
-from authapi.settings import RateLimitSettings
+from authapi.setting_groups import RateLimitSettings
 from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD
 from tests.support.serving import serve_beside

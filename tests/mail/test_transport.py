@@ -13,7 +13,7 @@ from authapi.mail.composition import compose
 from authapi.mail.opening import open_transport
 from authapi.mail.smtp import SmtpTransport
 from authapi.mail.transport import ConsoleTransport, DeliveryFailed, Envelope, FileTransport, Transport
-from authapi.settings import MailSettings
+from authapi.setting_groups import MailSettings
 from tests.support.smtp_server import (
     PASSWORD,
     USER,

@@ -9,7 +9,7 @@ import typer
 from pydantic import SecretStr
 
 from authapi.commands.environment import prepare_settings
-from authapi.settings import DatabaseSettings, DocsSettings
+from authapi.setting_groups import DatabaseSettings, DocsSettings
 
 
 def openapi() -> None:

@@ -7,7 +7,7 @@ from urllib.request import url2pathname
 from authapi.mail.composition import domain_of
 from authapi.mail.smtp import SmtpTransport
 from authapi.mail.transport import ConsoleTransport, FileTransport, Transport
-from authapi.settings import MailSettings
+from authapi.setting_groups import MailSettings
 
 
 def open_transport(settings: MailSettings) -> Transport:
