@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 from zlib import crc32
 
 import httpx
@@ -18,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete
 
-from authapi import clock, migrations
+from authapi import clock
 from authapi.logs import configure_logging
 from authapi.main import create_app
 from authapi.models import Base, Permission, Role, SigningKey, role_permissions
@@ -26,6 +25,7 @@ from authapi.runtime import Runtime
 from authapi.services.key_keeper import KeyKeeper
 from authapi.settings import Settings
 from tests.support.accounts import Accounts
+from tests.support.databases import migrated_database
 from tests.support.fixtures import postgres_server, redis_server, server_directory
 from tests.support.key_databases import key_database_url, make_runtime, no_keys
 
@@ -90,15 +90,7 @@ def make_settings(*, database_url: str, data_dir: Path, **overrides: Any) -> Set
 )
 async def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with the current schema, one per kind and test process."""
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('sqlite') / 'authapi.sqlite3'}"
-    else:
-        server = request.getfixturevalue("postgres_server")
-        name = f"authapi_{uuid4().hex[:12]}"
-        server.create_database(name)
-        url = server.url(name)
-    await migrations.upgrade(url)
-    return url
+    return await migrated_database(request, request.param, tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(scope="session")

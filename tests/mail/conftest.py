@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete
 
-from authapi import migrations
 from authapi.models import MailMessage
 from authapi.runtime import Runtime
 from authapi.services.mail_delivery import MailDelivery
 from tests.conftest import make_settings
+from tests.support.databases import kind_of, migrated_database
 from tests.support.outbox import Outbox
 from tests.support.smtp_server import SmtpServer, smtp_server
 
@@ -23,15 +22,7 @@ async def mail_database_url(
     database_url: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """A migrated database of the same kind as `database_url`."""
-    if database_url.startswith("sqlite"):
-        url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('mail') / 'authapi.sqlite3'}"
-    else:
-        server = request.getfixturevalue("postgres_server")
-        name = f"authapi_mail_{uuid4().hex[:12]}"
-        server.create_database(name)
-        url = server.url(name)
-    await migrations.upgrade(url)
-    return url
+    return await migrated_database(request, kind_of(database_url), tmp_path_factory.mktemp("mail"))
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete
 
-from authapi import migrations
 from authapi.database import Database
 from authapi.models import SigningKey
 from authapi.runtime import Runtime
+from tests.support.databases import kind_of, migrated_database
 
 MakeRuntime = Callable[..., Runtime]
 
@@ -20,15 +19,7 @@ async def key_database_url(
     database_url: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """A second migrated database, of the same kind as `database_url`."""
-    if database_url.startswith("sqlite"):
-        url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('keys') / 'authapi.sqlite3'}"
-    else:
-        server = request.getfixturevalue("postgres_server")
-        name = f"authapi_keys_{uuid4().hex[:12]}"
-        server.create_database(name)
-        url = server.url(name)
-    await migrations.upgrade(url)
-    return url
+    return await migrated_database(request, kind_of(database_url), tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture

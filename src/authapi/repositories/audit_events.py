@@ -1,5 +1,6 @@
 """Security events."""
 
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,21 +24,25 @@ async def add(db: AsyncSession, event: AuditEvent) -> None:
     await db.flush()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """What narrows a list of events; None leaves it as it is. From `since` on and before `until`."""
+
+    action: AuditAction | None = None
+    outcome: Outcome | None = None
+    actor_id: UUID | None = None
+    subject_id: UUID | None = None
+    ip: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 async def list_page(
-    db: AsyncSession,
-    *,
-    action: AuditAction | None,
-    outcome: Outcome | None,
-    actor_id: UUID | None,
-    subject_id: UUID | None,
-    ip: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    cursor: str | None,
-    limit: int,
+    db: AsyncSession, event_filter: EventFilter, *, cursor: str | None, limit: int
 ) -> Page[AuditEvent]:
-    """Events, newest first, from `since` on and before `until`; raises `InvalidCursor`."""
-    equal = {"action": action, "outcome": outcome, "actor_id": actor_id, "subject_id": subject_id, "ip": ip}
+    """Events, newest first; raises `InvalidCursor`."""
+    equal = asdict(event_filter)
+    since, until = equal.pop("since"), equal.pop("until")
     statement = select(AuditEvent).filter_by(
         **{name: value for name, value in equal.items() if value is not None}
     )

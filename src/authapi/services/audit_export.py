@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import AuditEvent
 from authapi.repositories import audit_chain, audit_events
+from authapi.repositories.audit_events import EventFilter
 from authapi.repositories.pages import Page
 
 BATCH = 1000
@@ -38,18 +39,7 @@ async def list_activity(
     db: AsyncSession, *, user_id: UUID, cursor: str | None, limit: int
 ) -> Page[AuditEvent]:
     """What happened to a user's account, newest first; raises `InvalidCursor`."""
-    return await audit_events.list_page(
-        db,
-        action=None,
-        outcome=None,
-        actor_id=None,
-        subject_id=user_id,
-        ip=None,
-        since=None,
-        until=None,
-        cursor=cursor,
-        limit=limit,
-    )
+    return await audit_events.list_page(db, EventFilter(subject_id=user_id), cursor=cursor, limit=limit)
 
 
 def as_document(event: AuditEvent) -> dict[str, Any]:

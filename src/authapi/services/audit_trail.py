@@ -1,58 +1,35 @@
 """Audit trail: who looks at what happened."""
 
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi.enums import AuditAction, Outcome
+from authapi.enums import AuditAction
 from authapi.models import AuditEvent
 from authapi.principal import Principal
 from authapi.repositories import audit_events
+from authapi.repositories.audit_events import EventFilter
 from authapi.repositories.pages import Page
 from authapi.services import admin_trail
 
+__all__ = ["EventFilter", "list_events"]
+
 
 async def list_events(
-    db: AsyncSession,
-    principal: Principal,
-    *,
-    action: AuditAction | None,
-    outcome: Outcome | None,
-    actor_id: UUID | None,
-    subject_id: UUID | None,
-    ip: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    cursor: str | None,
-    limit: int,
+    db: AsyncSession, principal: Principal, event_filter: EventFilter, *, cursor: str | None, limit: int
 ) -> Page[AuditEvent]:
     """Events, newest first; reading them is an event too, of the next page. Raises `InvalidCursor`."""
-    page = await audit_events.list_page(
-        db,
-        action=action,
-        outcome=outcome,
-        actor_id=actor_id,
-        subject_id=subject_id,
-        ip=ip,
-        since=since,
-        until=until,
-        cursor=cursor,
-        limit=limit,
-    )
+    page = await audit_events.list_page(db, event_filter, cursor=cursor, limit=limit)
+    looked_for = {name: _as_json(value) for name, value in asdict(event_filter).items()}
     await admin_trail.record(
-        db,
-        principal,
-        AuditAction.AUDIT_EVENTS_LISTED,
-        details={
-            "action": action,
-            "outcome": outcome,
-            "actor_id": actor_id and str(actor_id),
-            "subject_id": subject_id and str(subject_id),
-            "ip": ip,
-            "since": since and since.isoformat(),
-            "until": until and until.isoformat(),
-            "count": len(page.items),
-        },
+        db, principal, AuditAction.AUDIT_EVENTS_LISTED, details=looked_for | {"count": len(page.items)}
     )
     return page
+
+
+def _as_json(value: str | UUID | datetime | None) -> str | None:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value

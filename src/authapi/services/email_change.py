@@ -9,7 +9,15 @@ from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import users
 from authapi.runtime import Runtime
-from authapi.services import audit, mail_links, mail_outbox, notifications, one_time_tokens, revocation
+from authapi.services import (
+    audit,
+    mail_links,
+    mail_outbox,
+    notifications,
+    one_time_tokens,
+    password_reset,
+    revocation,
+)
 from authapi.services.password_check import check_password_of_caller
 from authapi.services.registration import parse_new_email
 
@@ -111,17 +119,7 @@ async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
         db, runtime, user_id=user.id, reason=RevocationReason.EMAIL_CHANGE_UNDONE, actor_id=user.id
     )
     await audit.record(db, AuditAction.USER_EMAIL_CHANGE_UNDONE, actor_id=user.id, subject_id=user.id)
-    reset_token = await one_time_tokens.issue(
-        db, runtime, purpose=OneTimeTokenPurpose.RESET_PASSWORD, user_id=user.id
-    )
-    await notifications.notify(
-        db,
-        runtime,
-        user=user,
-        kind=MailKind.RESET_PASSWORD,
-        link=mail_links.link(runtime, mail_links.RESET_PASSWORD, token=reset_token),
-        lifetime=runtime.settings.one_time_token.reset_lifetime,
-    )
+    await password_reset.send_link(db, runtime, user=user)
     return user
 
 

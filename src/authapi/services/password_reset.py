@@ -43,6 +43,15 @@ async def request_reset(db: AsyncSession, runtime: Runtime, *, email: str) -> No
     await link_mails.offer(db, runtime, purpose=PURPOSE, user=user if may_reset else None, address=address)
 
 
+async def send_link(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
+    """Mail an account's owner a link to choose another password, because somebody else thinks he should."""
+    link = await link_mails.issue(db, runtime, purpose=PURPOSE, user=user)
+    lifetime = runtime.settings.one_time_token.reset_lifetime
+    await notifications.notify(
+        db, runtime, user=user, kind=MailKind.RESET_PASSWORD, link=link, lifetime=lifetime
+    )
+
+
 async def find_account(db: AsyncSession, *, token: str) -> User:
     """The account whose password a token resets, for a page that asks first; raises `InvalidOneTimeToken`."""
     return await link_mails.find_account(db, purpose=PURPOSE, token=token)

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
-from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, RevocationReason
+from authapi.enums import AuditAction, MailKind, RevocationReason
 from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import users
@@ -13,9 +13,8 @@ from authapi.runtime import Runtime
 from authapi.services import (
     admin_trail,
     login_throttle,
-    mail_links,
     notifications,
-    one_time_tokens,
+    password_reset,
     revocation,
     second_factors,
 )
@@ -62,17 +61,7 @@ async def force_password_reset(
         reason=RevocationReason.RESET_FORCED,
         actor_id=principal.user_id,
     )
-    token = await one_time_tokens.issue(
-        db, runtime, purpose=OneTimeTokenPurpose.RESET_PASSWORD, user_id=user.id
-    )
-    await notifications.notify(
-        db,
-        runtime,
-        user=user,
-        kind=MailKind.RESET_PASSWORD,
-        link=mail_links.link(runtime, mail_links.RESET_PASSWORD, token=token),
-        lifetime=runtime.settings.one_time_token.reset_lifetime,
-    )
+    await password_reset.send_link(db, runtime, user=user)
     await admin_trail.record(db, principal, AuditAction.USER_RESET_FORCED, subject_id=user.id)
 
 

@@ -11,6 +11,7 @@ from authapi.rate_limit import limits
 from authapi.schemas.audit_events import AuditEventQuery, AuditEventResponse
 from authapi.schemas.envelope import Page, PagedResponse, error_responses
 from authapi.services import audit_trail
+from authapi.services.audit_trail import EventFilter
 
 router = admin_router("/audit-events")
 
@@ -21,9 +22,7 @@ async def list_audit_events(
     request: Request, query: Annotated[AuditEventQuery, Query()], db: DbSession, caller: RequireAuditRead
 ) -> PagedResponse[AuditEventResponse]:
     """Read what happened, the newest first; the filters narrow each other."""
-    page = await audit_trail.list_events(
-        db,
-        caller,
+    event_filter = EventFilter(
         action=query.action,
         outcome=query.outcome,
         actor_id=query.actor_id,
@@ -31,9 +30,8 @@ async def list_audit_events(
         ip=None if query.ip is None else str(query.ip),
         since=query.since,
         until=query.until,
-        cursor=query.cursor,
-        limit=query.limit,
     )
+    page = await audit_trail.list_events(db, caller, event_filter, cursor=query.cursor, limit=query.limit)
     return PagedResponse(
         message="This is what happened.",
         data=[AuditEventResponse.model_validate(event) for event in page.items],
