@@ -72,10 +72,10 @@ class World:
 
     @asynccontextmanager
     async def authapi(
-        self, url: str, *, workers: int = 1, variables: Mapping[str, str] | None = None
+        self, url: str, *, workers: int = 1, variables: Mapping[str, str] | None = None, at_start: str = ""
     ) -> AsyncIterator[Authapi]:
         """A served authapi that ends with the block, whatever state it is in."""
-        served = Authapi(self.new_directory(), url, workers=workers, variables=variables)
+        served = Authapi(self.new_directory(), url, workers=workers, variables=variables, at_start=at_start)
         try:
             await served.start()
             yield served

@@ -18,7 +18,10 @@ STARTED = "Application startup complete"
 
 
 class Authapi:
-    """An authapi on a port that it keeps over restarts; `variables` are settings without their prefix."""
+    """An authapi on a port that it keeps over restarts; `variables` are settings without their prefix.
+
+    Each of its processes runs the code `at_start` before anything else.
+    """
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class Authapi:
         workers: int = 1,
         variables: Mapping[str, str] | None = None,
         output: Path | None = None,
+        at_start: str = "",
     ) -> None:
         self.port = free_port()
         self.workers = workers
@@ -43,6 +47,9 @@ class Authapi:
         }
         (directory / "mail").mkdir(exist_ok=True)
         self._environment = worker_environment(directory, **settings)
+        if at_start:
+            (directory / "sitecustomize.py").write_text(at_start)
+            self._environment["PYTHONPATH"] += f"{os.pathsep}{directory}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import ipaddress
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import socket
@@ -23,9 +24,8 @@ from authapi.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
 
-APPLICATION = "authapi.commands.server:create_served_app"
+APPLICATION = "authapi.served:create_served_app"
 BACKLOG = 2048
 # Below the ten seconds after which Docker kills; a request waits for a database two seconds at most.
 SHUTDOWN_SECONDS = 8
@@ -73,25 +73,6 @@ def serve(
         if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
             output.error("the service could not start; the log above says why")
             raise typer.Exit(ExitCode.NOT_STARTED)
-
-
-def create_served_app() -> "FastAPI":
-    """The application for the environment's settings; a worker process ends when its supervisor does.
-
-    Left behind by a supervisor that was killed, workers would hold the port against the next start, and nobody
-    would replace them.
-    """
-    from authapi.main import create_configured_app
-
-    supervisor = multiprocessing.parent_process()
-    if supervisor is not None:
-
-        def follow() -> None:
-            supervisor.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        threading.Thread(target=follow, name="follow-supervisor", daemon=True).start()
-    return create_configured_app()
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -236,6 +217,16 @@ def _run_workers(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
+    class UntilAWorkerEnds(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            for process in supervisor.processes:
+                # The worker's end, open here as well: a ping of a worker that dies would not fail but take 5 s.
+                process.child_conn.close()
+            if not self.is_set():
+                ended = [process.process.sentinel for process in supervisor.processes]
+                multiprocessing.connection.wait(ended, timeout)
+            return self.is_set()
+
     class Supervisor(Multiprocess):
         def terminate_all(self) -> None:
             # Held open here, new connections would wait for nobody and be reset at the end.
@@ -244,6 +235,8 @@ def _run_workers(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool
             super().terminate_all()
 
     supervisor = Supervisor(config, sockets)
+    # It looks after its workers twice a second, and now as soon as one of them has ended.
+    supervisor.should_exit = UntilAWorkerEnds()
     supervisor.run()
     return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
 

@@ -98,10 +98,18 @@ def error_responses(*errors: type[AuthApiError]) -> dict[int | str, dict[str, An
 
 def _response(status: int, errors: list[type[AuthApiError]]) -> dict[str, Any]:
     response: dict[str, Any] = {
-        "model": ErrorResponse,
         "description": f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{error.code}`" for error in errors),
-        "content": {"application/json": {"examples": {error.code: _example(error) for error in errors}}},
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ErrorResponse"},
+                "examples": {error.code: _example(error) for error in errors},
+            }
+        },
     }
+    if status == BadRequest.status_code:
+        # Every route has it, which is enough to have the schema described. FastAPI builds a validator for each
+        # that is named: four hundred of them would be a good part of the start.
+        response["model"] = ErrorResponse
     if status in _HEADERS:
         response["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
