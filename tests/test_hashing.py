@@ -1,5 +1,6 @@
 """Places for logins: the surplus of a flood is refused before it costs the database anything."""
 
+import contextvars
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,8 +12,8 @@ from authapi.errors import HashingBusy
 from authapi.hashing import Hasher
 from authapi.request_context import RequestContext
 from authapi.runtime import Runtime
-from authapi.security.hashing_pool import HashingPool
-from authapi.settings import PasswordSettings
+from authapi.security import hashing_pool
+from authapi.setting_groups import PasswordSettings
 from tests.support.accounts import PASSWORD, Accounts
 from tests.support.mails import Statements
 
@@ -27,31 +28,34 @@ def hasher() -> Iterator[Hasher]:
 
 
 def take(hasher: Hasher, held: ExitStack, ip: str) -> None:
+    # Each as in a request of its own.
     with request_context.bind(RequestContext(request_id="test", ip=ip, user_agent=None)):
-        held.enter_context(hasher.place())
+        place = hasher.place()
+        own = contextvars.copy_context()
+        own.run(place.__enter__)
+        held.callback(own.run, place.__exit__, None, None, None)
 
 
 class TestPlace:
     def test_all_taken(self, hasher: Hasher) -> None:
         with ExitStack() as held:
-            for _ in range(PLACES):
-                take(hasher, held, "192.0.2.1")
+            for number in range(PLACES):
+                take(hasher, held, f"192.0.2.{number}")
             with pytest.raises(HashingBusy) as refused:
-                take(hasher, held, "192.0.2.1")
+                take(hasher, held, "192.0.2.9")
             assert refused.value.retry_after == 1
             assert hasher.pool.refused_total == 1
         with ExitStack() as held:
-            take(hasher, held, "192.0.2.1")
+            take(hasher, held, "192.0.2.9")
 
-    def test_one_address_does_not_keep_the_others_out(self, hasher: Hasher) -> None:
+    @pytest.mark.parametrize("others", [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::2")])
+    def test_one_address_does_not_keep_the_others_out(self, hasher: Hasher, others: tuple[str, str]) -> None:
         with ExitStack() as held:
-            for _ in range(PLACES):
-                take(hasher, held, "192.0.2.1")
-            for _ in range(PLACES // 2):
-                take(hasher, held, "192.0.2.2")
-            for ip in ("192.0.2.1", "192.0.2.2"):
-                with pytest.raises(HashingBusy):
-                    take(hasher, held, ip)
+            for number in range(PLACES - 1):
+                take(hasher, held, others[number % 2])
+            with pytest.raises(HashingBusy):
+                take(hasher, held, others[0])
+            take(hasher, held, "198.51.100.1")
 
 
 async def test_a_refused_login_asks_the_database_nothing(
@@ -59,12 +63,15 @@ async def test_a_refused_login_asks_the_database_nothing(
 ) -> None:
     account = await accounts.register()
     body = {"email": account.email, "password": PASSWORD}
-    with monkeypatch.context() as full:
-        full.setattr(HashingPool, "capacity", 0)
-        with Statements(runtime) as asked:
-            response = await client.post("/api/auth/login", json=body)
-    assert response.status_code == 503
-    assert response.json()["error"]["code"] == HashingBusy.code
-    assert response.headers["Retry-After"]
+    form = {"grant_type": "password", "username": account.email, "password": PASSWORD}
+    with monkeypatch.context() as full, Statements(runtime) as asked:
+        full.setattr(hashing_pool, "_GREED", 0)
+        login = await client.post("/api/auth/login", json=body)
+        basic = await client.post("/login", auth=(account.email, PASSWORD))
+        token = await client.post("/api/auth/token", data=form)
+    assert login.json()["error"]["code"] == HashingBusy.code
+    for response in (login, basic, token):
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
     assert asked.texts == []
     assert (await client.post("/api/auth/login", json=body)).status_code == 200

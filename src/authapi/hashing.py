@@ -4,16 +4,16 @@ A hash costs a quarter of a CPU second. It never runs on the event loop, and whe
 be done soon, the surplus is refused at once (ASVS 15.2.2).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from authapi import request_context
+from authapi.client_address import rate_limit_key
 from authapi.errors import HashingBusy
 from authapi.security.hashing_pool import HashingPool, HashingRefused
 from authapi.security.passwords import PasswordHasher, PepperRing, Verification
-from authapi.settings import PasswordSettings
+from authapi.setting_groups import PasswordSettings
 
 T = TypeVar("T")
 
@@ -30,8 +30,6 @@ class Hasher:
         self.pool = HashingPool(
             workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=on_wait
         )
-        # Logins under way, by address.
-        self._taken: Counter[str] = Counter()
 
     async def warm(self) -> None:
         """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
@@ -39,24 +37,14 @@ class Hasher:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place for a login, of which there are as many as the pool works off in time.
-
-        In a flood those who would be refused in the end are refused at once, before they have cost the database
-        anything. An address with less than its share of the places still gets one. Raises `HashingBusy`.
-        """
-        address = request_context.current().ip or ""
-        places = self.pool.capacity
-        share = places / max(1, len(self._taken))
-        if self._taken.total() >= places and self._taken[address] >= share:
-            refused = self.pool.refusal()
-            raise HashingBusy(str(refused), retry_after=refused.retry_after)
-        self._taken[address] += 1
-        try:
+        """Be sure of a turn before the database is asked what to hash; raises `HashingBusy`."""
+        with _refusals(), self.pool.place(_address()):
             yield
-        finally:
-            self._taken[address] -= 1
-            if not self._taken[address]:
-                del self._taken[address]
+
+    def expect_place(self) -> None:
+        """Raise `HashingBusy` if `place` would: for a request that is not even read yet."""
+        with _refusals():
+            self.pool.expect_place(_address())
 
     async def hash(self, password: str) -> str:
         """Hash a new password."""
@@ -79,7 +67,17 @@ class Hasher:
         self.pool.close()
 
     async def _run(self, function: Callable[..., T], *arguments: str) -> T:
-        try:
-            return await self.pool.run(function, *arguments, fairness_key=request_context.current().ip or "")
-        except HashingRefused as refused:
-            raise HashingBusy(str(refused), retry_after=refused.retry_after) from None
+        with _refusals():
+            return await self.pool.run(function, *arguments, fairness_key=_address())
+
+
+def _address() -> str:
+    return rate_limit_key(request_context.current().ip or "")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except HashingRefused as refused:
+        raise HashingBusy(str(refused), retry_after=refused.retry_after) from None

@@ -138,6 +138,9 @@ async def slow(world: World) -> str:
             token = accounts[0]["access_token"]
             async with probing(authapi.port, "/verify", token=token) as before:
                 await asyncio.sleep(4)
+            # It becomes slow under load: the pool is full. A connection by itself takes five round trips.
+            crowd = [client.get("/api/profile", token=token) for _ in range(5 * POOL)]
+            assert {answer.status for answer in await asyncio.gather(*crowd)} == {200}
             proxy.delay = DELAY_SECONDS
             # Connections that were idle, and a login as the longest of all requests.
             alone = min([(await chains[0]()).seconds for _ in range(3)])

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 INTERVAL_SECONDS = 0.02
+REFRESH = "/api/auth/refresh"
 
 
 @dataclass
@@ -44,7 +45,10 @@ class Latencies:
 async def probing(
     port: int, path: str, *, token: str | None = None, interval: float = INTERVAL_SECONDS
 ) -> AsyncIterator[Latencies]:
-    """Ask for `path` again and again meanwhile; what is yielded is filled in at the end."""
+    """Ask for `path` again and again meanwhile; what is yielded is filled in at the end.
+
+    For `REFRESH`, `token` is the first of a chain of refresh tokens, each of which comes on a new connection.
+    """
     latencies = Latencies()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -79,7 +83,6 @@ def main() -> None:
         stopped.set()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     seconds: list[float] = []
     failed: list[str] = []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -87,18 +90,29 @@ def main() -> None:
     while not stopped.wait(interval):
         started = time.perf_counter()
         try:
-            connection.request("GET", path, headers=headers)
+            _ask(connection, path, token)
             response = connection.getresponse()
-            response.read()
+            answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             failed.append(type(error).__name__)
             continue
         if response.status == 200:
             seconds.append(time.perf_counter() - started)
+            if path == REFRESH:
+                token = json.loads(answer)["data"]["refresh_token"]
+                connection.close()
         else:
             failed.append(str(response.status))
     print(json.dumps({"seconds": seconds, "failed": failed}))  # noqa: T201
+
+
+def _ask(connection: http.client.HTTPConnection, path: str, token: str) -> None:
+    if path == REFRESH:
+        body = json.dumps({"refresh_token": token})
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+    else:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
 
 
 if __name__ == "__main__":

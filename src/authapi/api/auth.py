@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from authapi import errors
 from authapi.api import token_cookies
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
-from authapi.api.route import ApiRoute
+from authapi.api.route import ApiRoute, hashes_password
 from authapi.api.token_cookies import BodyTokens
 from authapi.enums import Factor, TokenDelivery
 from authapi.languages import negotiate_locale
@@ -83,6 +83,7 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
     | {202: {"description": "A mail with a link is on its way: the address has to be confirmed first."}},
 )
 @limits.auth
+@hashes_password
 async def register(
     request: Request, response: Response, body: RegisterRequest, db: DbSession, runtime: RuntimeDep
 ) -> ApiResponse[SessionResponse | None]:
@@ -127,6 +128,7 @@ async def register(
     ),
 )
 @limits.auth
+@hashes_password
 async def login(
     request: Request, response: Response, body: LoginRequest, db: DbSession, runtime: RuntimeDep
 ) -> ApiResponse[SessionResponse | MfaChallengeResponse]:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from authapi import errors
 from authapi.api.dependencies import DbSession, RuntimeDep
-from authapi.api.route import add_routes
+from authapi.api.route import HashingRoute, add_routes, hashes_password
 from authapi.enums import BuiltInRole
 from authapi.error_handlers import error_response, render_errors_with
 from authapi.rate_limit import LimitedRoute, RateLimits, limits, rate_limit_headers
@@ -41,7 +41,7 @@ ANY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "%,")
 
 
-class BasicRoute(LimitedRoute):
+class BasicRoute(LimitedRoute, HashingRoute):
     """Answers errors in plain text, with the challenge of HTTP Basic (RFC 7617)."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -75,6 +75,7 @@ router = APIRouter(tags=["gateway"], route_class=BasicRoute)
     openapi_extra={"security": [{"HTTPBasic": []}]},
 )
 @limits.auth
+@hashes_password
 async def basic_login(request: Request, db: DbSession, runtime: RuntimeDep) -> PlainTextResponse:
     """Send e-mail and password as HTTP Basic (RFC 7617, UTF-8); the body of the answer is the token alone.
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Integer, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningDelete
 
 from authapi.models import KnownDevice
 
@@ -48,11 +49,19 @@ async def forget(db: AsyncSession, *, user_id: UUID) -> None:
 
 async def forget_oldest(db: AsyncSession, *, user_id: UUID, keep: int) -> Sequence[UUID]:
     """Forget a user's devices beyond `keep`, those used longest ago first; returns their ids."""
+    found = await db.scalars(_FORGET_OLDEST, {"owner_id": user_id, "keep": keep})
+    return found.all()
+
+
+def _forgetting() -> ReturningDelete[UUID]:
     surplus = (
         select(KnownDevice.id)
-        .where(KnownDevice.user_id == user_id)
+        .where(KnownDevice.user_id == bindparam("owner_id"))
         .order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc())
-        .offset(keep)
+        .offset(bindparam("keep", type_=Integer))
     )
-    statement = delete(KnownDevice).where(KnownDevice.id.in_(surplus)).returning(KnownDevice.id)
-    return (await db.scalars(statement)).all()
+    return delete(KnownDevice).where(KnownDevice.id.in_(surplus)).returning(KnownDevice.id)
+
+
+# Put together once: it stands in every login from a new device.
+_FORGET_OLDEST = _forgetting()

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import Table, Update, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,7 +45,8 @@ async def count(
         }
         for key_hash in sorted(key_hashes)
     ]
-    fresh = insert(LoginThrottle).values(rows)
+    # The rows as parameters: as part of the statement they would have it compiled anew for each login.
+    fresh = insert(LoginThrottle)
     is_over = LoginThrottle.window_started_at <= window_start
     statement = fresh.on_conflict_do_update(
         index_elements=[LoginThrottle.key_hash],
@@ -55,18 +57,14 @@ async def count(
             "expires_at": expires_at,
         },
     ).returning(LoginThrottle.key_hash, LoginThrottle.failures, LoginThrottle.blocked_until)
-    return {row.key_hash: Count(*row) for row in (await db.execute(statement)).all()}
+    return {row.key_hash: Count(*row) for row in (await db.execute(statement, rows)).all()}
 
 
 async def find_latest_block(
     db: AsyncSession, key_hashes: Sequence[bytes], *, window_start: datetime
 ) -> datetime | None:
     """Until when the keys whose window began after `window_start` are blocked; locks nothing."""
-    return await db.scalar(
-        select(func.max(LoginThrottle.blocked_until)).where(
-            LoginThrottle.key_hash.in_(key_hashes), LoginThrottle.window_started_at > window_start
-        )
-    )
+    return await db.scalar(_LATEST_BLOCK, {"key_hashes": key_hashes, "window_start": window_start})
 
 
 async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:
@@ -76,14 +74,11 @@ async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:
     )
 
 
-async def uncount(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
-    """Take back one try for each key: it was not a failure after all."""
-    for key_hash in sorted(key_hashes):
-        await db.execute(
-            update(LoginThrottle)
-            .where(LoginThrottle.key_hash == key_hash, LoginThrottle.failures > 0)
-            .values(failures=LoginThrottle.failures - 1)
-        )
+async def uncount(
+    db: AsyncSession, key_hashes: Sequence[bytes], *, now: datetime, forgetting: Sequence[bytes] = ()
+) -> None:
+    """Take back one try for each key: it was not a failure after all. Some begin anew altogether."""
+    await db.execute(_UNCOUNT, {"key_hashes": list(key_hashes), "forgotten": list(forgetting), "now": now})
 
 
 async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
@@ -95,3 +90,33 @@ async def find(db: AsyncSession, key_hashes: Sequence[bytes]) -> dict[bytes, Log
     """The counters of these keys, those that exist."""
     rows = await db.scalars(select(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
     return {row.key_hash: row for row in rows}
+
+
+def _uncounting() -> Update:
+    throttles = cast(Table, LoginThrottle.__table__)
+    is_forgotten = LoginThrottle.key_hash.in_(bindparam("forgotten", expanding=True))
+    # Locked in the order in which `count` does it: two that do so crosswise would deadlock.
+    locked = (
+        select(LoginThrottle.key_hash)
+        .where(LoginThrottle.key_hash.in_(bindparam("key_hashes", expanding=True)))
+        .order_by(LoginThrottle.key_hash)
+        .with_for_update()
+    )
+    now = bindparam("now", type_=LoginThrottle.window_started_at.type)
+    return (
+        update(throttles)
+        .where(LoginThrottle.key_hash.in_(locked), LoginThrottle.failures > 0)
+        .values(
+            failures=case((is_forgotten, 0), else_=LoginThrottle.failures - 1),
+            window_started_at=case((is_forgotten, now), else_=LoginThrottle.window_started_at),
+            blocked_until=case((is_forgotten, None), else_=LoginThrottle.blocked_until),
+        )
+    )
+
+
+# Put together once: doing it at each login takes as long as running them.
+_UNCOUNT = _uncounting()
+_LATEST_BLOCK = select(func.max(LoginThrottle.blocked_until)).where(
+    LoginThrottle.key_hash.in_(bindparam("key_hashes", expanding=True)),
+    LoginThrottle.window_started_at > bindparam("window_start"),
+)

@@ -22,6 +22,7 @@ _BY_ID = (
     .where(User.id == bindparam("user_id"))
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
+_LOCK = select(User.id).where(User.id == bindparam("user_id")).with_for_update()
 
 
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:
@@ -47,10 +48,16 @@ async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:
     return found.unique().one_or_none()
 
 
+async def lock(db: AsyncSession, user_id: UUID) -> None:
+    """Make the account stand still until the transaction ends."""
+    await db.execute(_LOCK, {"user_id": user_id})
+
+
 async def find_for_update(db: AsyncSession, user_id: UUID) -> User | None:
     """The account, locked until the transaction ends, so that no other change slips in between."""
-    statement = select(User).where(User.id == user_id).with_for_update()
-    return await db.scalar(statement.execution_options(populate_existing=True))
+    await lock(db, user_id)
+    # On its own: what a statement that waits for a lock reads besides the locked row is from before the wait.
+    return await find_by_id(db, user_id)
 
 
 async def add(db: AsyncSession, user: User) -> None:

@@ -40,21 +40,6 @@ class FairQueue(Generic[T]):
         self._shrink(key)
         return True
 
-    def evict_for(self, key: str) -> T | None:
-        """Remove the newest item of the longest queue, or None if `key` has as much of a share already."""
-        other, longest = max(self._queues.items(), key=lambda entry: len(entry[1]))
-        if len(longest) <= len(self._queues.get(key, ())) + 1:
-            return None
-        item = longest.pop()
-        self._shrink(other)
-        return item
-
-    def ahead_of(self, key: str) -> int:
-        """Return how many items come before one that is pushed now."""
-        own = len(self._queues.get(key, ()))
-        # One of every other key comes before each of our own.
-        return own + sum(min(len(queue), own + 1) for other, queue in self._queues.items() if other != key)
-
     def drain(self) -> list[T]:
         """Remove and return everything."""
         return [self.pop() for _ in range(len(self))]

@@ -12,8 +12,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, TypeVarTuple
 
@@ -36,6 +37,8 @@ _NICENESS: Final = 10
 # The weight of the newest duration in the running mean.
 _SMOOTHING: Final = 0.2
 _MIN_RETRY_AFTER: Final = 1.0
+# So many times the places that a key leaves free it may take itself: two thirds of them if it is alone.
+_GREED: Final = 2
 
 
 class HashingRefused(Exception):
@@ -47,7 +50,7 @@ class HashingRefused(Exception):
 
 
 class HashingPoolFull(HashingRefused):
-    """The queue has no place left, or no hope of a turn before the deadline."""
+    """There is no place left for this key."""
 
 
 class HashingDeadlineExceeded(HashingRefused):
@@ -84,9 +87,11 @@ class _Job:
 class HashingPool:
     """Runs callables on `workers` own threads; callers may sit on any event loop.
 
-    At most `queue_size` jobs wait, each for `deadline_seconds` at most; the fairness keys (the callers'
-    addresses) take turns. `on_wait` is called on the worker thread with the seconds a job has waited.
-    `hashes_total` and `refused_total` only grow. Raises ValueError for fewer than one worker or place.
+    Each needs a place, of which there are one for each worker and `queue_size` more, fewer where so many would
+    not have their turn within `deadline_seconds`. No key (a caller's address) gets the last of them while it
+    holds others, and the keys that wait take turns: one of them cannot keep the others out. `on_wait` is called
+    on the worker thread with the seconds a job has waited. `hashes_total` and `refused_total` only grow. Raises
+    ValueError for fewer than one worker or place.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class HashingPool:
         # Guards everything below; the condition wakes the workers.
         self._state = threading.Condition()
         self._queue = FairQueue[_Job]()
+        self._taken = Counter[str]()
         self._running = 0
         self._mean_seconds = 0.0
         self._is_closed = False
@@ -128,6 +134,35 @@ class HashingPool:
         """Jobs that are being computed."""
         return self._running
 
+    @contextmanager
+    def place(self, key: str) -> Iterator[None]:
+        """Hold a place for what leads to a hash, or keep the one that is held; raises HashingPoolFull at once.
+
+        Taken before there is any work: in a flood, those who would be refused in the end have cost nothing.
+        """
+        if _holds_place_of.get() is self:
+            yield
+            return
+        with self._state:
+            self._expect_place(key)
+            self._taken[key] += 1
+        _holds_place_of.set(self)
+        try:
+            yield
+        finally:
+            # Not with a token: what its task left unfinished is closed in another context.
+            _holds_place_of.set(None)
+            with self._state:
+                self._taken[key] -= 1
+                # Keys are addresses; one that has no place leaves nothing behind.
+                if not self._taken[key]:
+                    del self._taken[key]
+
+    def expect_place(self, key: str) -> None:
+        """Raise HashingPoolFull if `place` would, without taking one."""
+        with self._state:
+            self._expect_place(key)
+
     async def run(self, fn: Callable[[*Ts], T], *args: *Ts, fairness_key: str = "") -> T:
         """Return `fn(*args)`, computed on one of the pool's threads.
 
@@ -143,10 +178,11 @@ class HashingPool:
             future=loop.create_future(),
             queued_at=time.monotonic(),
         )
-        self._admit(job)
         timer = loop.call_later(self._deadline, self._expire, job)
         try:
-            result: T = await job.future
+            with self.place(fairness_key):
+                self._enqueue(job)
+                result: T = await job.future
         except asyncio.CancelledError:
             self._withdraw(job)
             raise
@@ -156,20 +192,6 @@ class HashingPool:
             # and the password goes when the caller lets go of it.
             del job
         return result
-
-    @property
-    def capacity(self) -> int:
-        """How many jobs may be under way in all: more would not have their turn before the deadline."""
-        places = self._workers + self._queue_size
-        if self._mean_seconds:
-            places = min(places, int(self._deadline * self._workers / self._mean_seconds))
-        return max(self._workers, places)
-
-    def refusal(self) -> HashingPoolFull:
-        """Count a refusal and return it, for a caller that comes to it before there is any work."""
-        with self._state:
-            self.refused_total += 1
-            return HashingPoolFull(self._retry_after())
 
     async def warm(self, fn: Callable[[], object]) -> None:
         """Compute `fn` once, so that loading and measuring are done before the first caller waits for it."""
@@ -186,32 +208,26 @@ class HashingPool:
         for thread in self._threads:
             thread.join()
 
-    def _admit(self, job: _Job) -> None:
-        evicted = None
+    def _expect_place(self, key: str) -> None:
+        places = self._queue_size
+        if self._mean_seconds:
+            # More would not have their turn before the deadline.
+            places = min(places, int(self._deadline * self._workers / self._mean_seconds))
+        free = self._workers + places - self._taken.total()
+        if self._taken[key] >= _GREED * free:
+            self.refused_total += 1
+            raise HashingPoolFull(self._retry_after())
+
+    def _enqueue(self, job: _Job) -> None:
         with self._state:
             if self._is_closed:
                 raise HashingPoolClosed(_MIN_RETRY_AFTER)
-            # A refusal now serves the caller better than the same refusal at the deadline.
-            is_refused = self._seconds_until_turn(job.key) > self._deadline
-            if not is_refused and len(self._queue) >= self._queue_size:
-                # One address must not keep all others out by filling the queue first.
-                evicted = self._queue.evict_for(job.key)
-                is_refused = evicted is None
-            if is_refused:
-                self.refused_total += 1
-                raise HashingPoolFull(self._retry_after())
             self._queue.push(job.key, job)
             self._state.notify()
-        if evicted is not None:
-            self._give_up(evicted, HashingPoolFull)
-
-    def _seconds_until_turn(self, key: str) -> float:
-        before = self._queue.ahead_of(key) + self._running - self._workers + 1
-        return max(0, before) * self._mean_seconds / self._workers
 
     def _retry_after(self) -> float:
-        """Return the seconds until the present queue is worked off."""
-        return max(_MIN_RETRY_AFTER, (self.queued + self.running) * self._mean_seconds / self._workers)
+        """Return the seconds until those who hold a place now are through."""
+        return max(_MIN_RETRY_AFTER, self._taken.total() * self._mean_seconds / self._workers)
 
     def _withdraw(self, job: _Job) -> bool:
         with self._state:
@@ -281,6 +297,12 @@ class HashingPool:
             self._on_wait(waited)
         except Exception:
             logger.exception("the observer of hashing waits failed")
+
+
+# Tells those who are in a place from those who still need one.
+_holds_place_of: contextvars.ContextVar[HashingPool | None] = contextvars.ContextVar(
+    "holds_place_of", default=None
+)
 
 
 def _lower_priority() -> None:

@@ -112,13 +112,14 @@ async def succeeded(db: AsyncSession, attempt: Attempt) -> None:
 
     Nothing more: whoever logs in to an account of his own must not wipe out the failures of others.
     """
-    await login_throttles.uncount(db, [k for k in attempt.key_hashes if k not in attempt.own_key_hashes])
-    await login_throttles.clear(db, attempt.own_key_hashes)
+    await login_throttles.uncount(
+        db, attempt.key_hashes, now=clock.utc_now(), forgetting=attempt.own_key_hashes
+    )
 
 
 async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
     """Nothing was hashed after all, because too many waited: take the try back."""
-    await login_throttles.uncount(db, attempt.key_hashes)
+    await login_throttles.uncount(db, attempt.key_hashes, now=clock.utc_now())
 
 
 async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None:

@@ -9,7 +9,6 @@ from authapi import errors
 from authapi.database import hand_back_connection
 from authapi.enums import AuditAction, MailKind, Outcome
 from authapi.models import KnownDevice, User
-from authapi.models.base import new_id
 from authapi.principal import Principal
 from authapi.repositories import password_credentials, users
 from authapi.runtime import Runtime
@@ -30,14 +29,16 @@ async def check_password(
     *,
     identifier: str,
     user_id: UUID | None,
+    stored: str | None,
     password: str,
     device_token: str | None = None,
     user_session_id: UUID | None = None,
 ) -> CheckedPassword:
     """Find out whether the password is the user's, and lock the user's row until the transaction ends.
 
-    Costs the same for `user_id` None as for a wrong password. The account may be disabled: that is for the
-    caller to say. Raises `TooManyAttempts`, `InvalidCredentials` with the reason as detail, `HashingBusy`.
+    `stored` is the hash that was just read. Costs the same for `user_id` None as for a wrong password. The
+    account may be disabled: that is for the caller to say. Raises `TooManyAttempts`, `InvalidCredentials` with
+    the reason as detail, `HashingBusy`.
     """
     attempt = await login_throttle.begin(
         db,
@@ -50,7 +51,7 @@ async def check_password(
     if attempt.has_just_blocked:
         await _tell_owner(db, runtime, user_id)
     try:
-        user = await _verify(db, runtime, user_id=user_id, password=password)
+        user = await _verify(db, runtime, user_id=user_id, stored=stored, password=password)
     except errors.HashingBusy:
         await login_throttle.not_tried(db, attempt)
         raise
@@ -67,15 +68,17 @@ async def check_password_of_caller(
     cannot keep him from it. Raises `InvalidCredentials`, `InvalidAccessToken`, `TooManyAttempts`,
     `HashingBusy`.
     """
-    user = await users.find_by_id(db, principal.user_id)
-    if user is None or not user.is_active:
+    found = await password_credentials.find_with_user_confidential(db, user_id=principal.user_id)
+    if found is None or not found[0].is_active:
         raise errors.InvalidAccessToken("account_gone_or_disabled")
+    user, stored = found
     try:
         checked = await check_password(
             db,
             runtime,
             identifier=user.email_canonical,
             user_id=user.id,
+            stored=stored,
             password=password,
             user_session_id=principal.user_session_id,
         )
@@ -96,10 +99,10 @@ async def check_password_of_caller(
     return checked.user
 
 
-async def _verify(db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, password: str) -> User:
+async def _verify(
+    db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, stored: str | None, password: str
+) -> User:
     while True:
-        # Asked for nobody's too: one statement less would show in the time.
-        stored = await password_credentials.find_hash_confidential(db, user_id=user_id or new_id())
         await hand_back_connection(db)
         if user_id is None or not stored:
             await runtime.hasher.verify_dummy(password)
@@ -109,10 +112,13 @@ async def _verify(db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, p
             raise errors.InvalidCredentials("wrong_password")
         # Hashing took a while without a transaction. From here on the row lock makes the account stand still;
         # if its password was changed meanwhile, the old one must not open a session: check again.
-        user = await users.find_for_update(db, user_id)
-        now_stored = await password_credentials.find_hash_confidential(db, user_id=user_id)
+        await users.lock(db, user_id)
+        # On its own: what a statement that waits for a lock reads besides is from before the wait.
+        found = await password_credentials.find_with_user_confidential(db, user_id=user_id)
+        user, now_stored = found or (None, None)
         if user is not None and now_stored == stored:
             break
+        stored = now_stored
     if verification.replacement is not None:
         await password_credentials.replace(db, user_id=user_id, password_hash=verification.replacement)
         await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user_id)
