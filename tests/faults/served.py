@@ -69,6 +69,19 @@ class Authapi:
             return [self.pid]
         return [pid for pid in running_children(self.pid) if "spawn_main" in _command_line(pid)]
 
+    def run(self, *arguments: str, stdin: str = "") -> None:
+        """Run a command of authapi with the same settings."""
+        command = [sys.executable, "-m", "authapi", *arguments]
+        subprocess.run(
+            command,
+            cwd=self._directory,
+            env=self._environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
     def launch(self) -> None:
         """Start without waiting."""
         command = [sys.executable, "-m", "authapi", "serve", "--port", str(self.port)]
