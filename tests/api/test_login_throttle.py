@@ -81,9 +81,12 @@ class TestManySources:
         # The clock stands still: on a slow machine the first wait would be over before the last guess.
         with time_machine.travel(clock.utc_now(), tick=False):
             responses = await asyncio.gather(*(guess(client, victim.email) for client in clients))
-        # 503: so many at once may not all get a database connection in time.
-        assert {response.status_code for response in responses} <= {401, 429, 503}
-        assert hashes(app) - before == login_throttle.ACCOUNT.free
+        statuses = {response.status_code for response in responses}
+        # 503: on a slow machine so many at once do not all get a database connection in time, or not twice.
+        assert statuses <= {401, 429, 503}
+        hashed = hashes(app) - before
+        assert hashed <= login_throttle.ACCOUNT.free
+        assert hashed == login_throttle.ACCOUNT.free or 503 in statuses
 
     async def test_at_most_a_hundred_a_day_however_patient(
         self, app: FastAPI, client: httpx.AsyncClient, victim: Account
