@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from sqlalchemy import LargeBinary
 
 import authapi.schemas
-from authapi import settings
+from authapi import setting_groups, settings
 from authapi.logs import LogFormat, configure_logging
 from authapi.models import Base
 from authapi.redaction import REDACTED, redact
@@ -48,6 +48,7 @@ HARMLESS = {
 def modules() -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(authapi.schemas.__path__, "authapi.schemas."):
         yield importlib.import_module(module.name)
+    yield setting_groups
     yield settings
 
 
