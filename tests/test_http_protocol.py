@@ -95,6 +95,19 @@ class TestLongHead:
         assert answer.count(b"HTTP/1.1 200") == 2
 
 
+class TestPipeline:
+    async def test_some_requests_at_once_are_served(self, port: int) -> None:
+        answer = await exchange(port, 10 * REQUEST + head(0) + b"\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200") == 11
+
+    async def test_thousands_are_not_taken_apart(self, port: int) -> None:
+        before = BoundedHttpProtocol.events
+        # Closed with most of it unread, which may cost the client the answer.
+        answer = await exchange(port, 5000 * REQUEST)
+        assert answer.count(b"HTTP/1.1 200") <= http_protocol.MOST_PIPELINED
+        assert BoundedHttpProtocol.events - before < 100
+
+
 class TestSlowHead:
     @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nX-Slow: "])
     async def test_the_connection_is_closed(self, port: int, sent: bytes) -> None:

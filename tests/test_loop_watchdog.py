@@ -15,6 +15,8 @@ import asyncio, re, sys, threading, time
 from authapi.logs import configure_logging
 from authapi.loop_watchdog import LoopWatchdog
 
+done = []
+
 async def hang(secret):
     time.sleep(30)
 
@@ -36,6 +38,11 @@ async def work(secret):
             pass
         await asyncio.sleep(0)
 
+async def answer_many(secret):
+    for _ in range(8):
+        time.sleep({seconds} / 4)
+        done.append(1)
+
 async def end(secret):
     pass
 
@@ -46,7 +53,7 @@ async def pause(secret):
 
 async def main():
     configure_logging(format="json", level="info")
-    LoopWatchdog(asyncio.get_running_loop(), seconds={seconds}).start()
+    LoopWatchdog(asyncio.get_running_loop(), progress=lambda: len(done), seconds={seconds}).start()
     await asyncio.sleep(0.05)
     print("ready", flush=True)
     await {what}(secret="hunter2")
@@ -92,7 +99,7 @@ class TestAHangIsFound:
         assert line["level"] == "critical"
         assert line["event"] == "event_loop.hangs"
         # Where it hangs; nothing of what it was given.
-        assert line["frames"][0] == "<string>:7 in hang"
+        assert line["frames"][0] == "<string>:9 in hang"
         assert "hunter2" not in log
 
     def test_nothing_else_runs_either(self, start: Start) -> None:
@@ -112,6 +119,9 @@ class TestOthersLive:
 
     def test_busy(self, start: Start) -> None:
         self.assert_done(start("work"))
+
+    def test_answering_without_a_turn(self, start: Start) -> None:
+        self.assert_done(start("answer_many"))
 
     def test_suspended(self, start: Start) -> None:
         process = start("pause")

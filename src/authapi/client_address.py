@@ -82,7 +82,7 @@ def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Trus
     return str(address)
 
 
-def rate_limit_key(address: str) -> str:
+def rate_limit_key(address: str, *, ipv6_prefix: int = 64) -> str:
     """Return what an address is counted by: itself for IPv4, its /64 for IPv6, `local` for anything else.
 
     One subscriber gets a /64, so 2^64 addresses must not mean 2^64 allowances (better-auth CVE-2026-45364).
@@ -91,7 +91,7 @@ def rate_limit_key(address: str) -> str:
     if parsed is None:
         return LOCAL
     if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, 64), strict=False))
+        return str(ip_network((parsed, ipv6_prefix), strict=False))
     return str(parsed)
 
 

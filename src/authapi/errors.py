@@ -278,7 +278,7 @@ class CrossSiteRequest(Forbidden):
 
 class RegistrationClosed(Forbidden):
     code = "registration_closed"
-    message = "Accounts are made by administrators here. Ask one for an invitation."
+    message = "Accounts are created by administrators here. Ask one for an invitation."
 
 
 class AddressNotAllowed(Forbidden):
@@ -380,7 +380,9 @@ class RoleInUse(Conflict):
 
 class RoleIsBuiltIn(Conflict):
     code = "role_is_built_in"
-    message = "Built-in roles cannot be changed or deleted. Create a role of your own instead."
+    message = (
+        "Of a built-in role only requires_second_factor can be changed. Create a role of your own instead."
+    )
 
 
 class LastAdmin(Conflict):
@@ -473,7 +475,7 @@ class TooManyRequests(AuthApiError):
     status_code = 429
     oauth2_error = "temporarily_unavailable"
     code = "rate_limited"
-    message = "Too many requests from your address. Wait for the seconds in Retry-After."
+    message = "Too many requests. Try again after the seconds in Retry-After."
 
 
 class TooManyAttempts(AuthApiError):
@@ -482,7 +484,7 @@ class TooManyAttempts(AuthApiError):
     status_code = 429
     oauth2_error = "temporarily_unavailable"
     code = "too_many_attempts"
-    message = "Too many wrong passwords. Wait for the seconds in Retry-After, or reset the password."
+    message = "Too many failed attempts. Try again after the seconds in Retry-After."
 
 
 class ServiceUnavailable(AuthApiError):

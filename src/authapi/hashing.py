@@ -72,7 +72,8 @@ class Hasher:
 
 
 def _address() -> str:
-    return rate_limit_key(request_context.current().ip or "")
+    # A subscriber may have 65,536 networks of /64. Neighbours in a /48 share its turns, and nothing else.
+    return rate_limit_key(request_context.current().ip or "", ipv6_prefix=48)
 
 
 @contextmanager

@@ -22,6 +22,9 @@ WRITE_BYTES = 16 * 1024
 # File descriptors that are not a client's: databases, Redis, mail servers, files.
 OTHER_DESCRIPTORS = 256
 MOST_CONNECTIONS = 8192
+# Requests that wait on a connection for the one before them. Thousands fit into one read, which the event loop
+# would take apart before it does anything else.
+MOST_PIPELINED = 16
 
 
 def _connection_limit() -> int:
@@ -43,6 +46,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """
 
     max_connections: ClassVar[int] = _connection_limit()
+    # How often any connection has read or answered: a loop that does so for long is busy, not hanging.
+    events: ClassVar[int] = 0
     # Those without a complete request, the oldest first.
     _waiting: ClassVar[dict["BoundedHttpProtocol", None]] = {}
 
@@ -67,6 +72,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        BoundedHttpProtocol.events += 1
         if (self.cycle is None or self.cycle.response_complete) and self._read_timer is None:
             # Also for stray line breaks between requests, which end uvicorn's keep-alive timeout.
             self._wait_for_head()
@@ -92,6 +98,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise ValueError("too many requests at once")
         self._is_reading_head = False
         self._waiting.pop(self, None)
         self._stop_read_timer()
@@ -103,6 +111,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        BoundedHttpProtocol.events += 1
         super().on_response_complete()
         if not self.pipeline:
             self._waiting[self] = None

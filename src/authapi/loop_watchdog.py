@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 import structlog
 
@@ -31,13 +32,21 @@ logger = structlog.stdlib.get_logger("authapi.loop_watchdog")
 class LoopWatchdog:
     """Watches, from a thread, whether a loop still runs callbacks; ends with the loop.
 
-    The process ends with code 70 once a callback has waited for `seconds`, and with SIGPROF after `seconds` on
-    every core in which not even the thread could run: an endless regular expression lets nobody else have the
-    interpreter. Needs to be made in the loop's thread.
+    The process ends with code 70 once a callback has waited for `seconds` in which `progress` stayed the same, the
+    number of things that the loop has done: thousands of requests at once keep it busy. It ends with SIGPROF
+    after `seconds` on every core in which not even the thread could run: an endless regular expression lets
+    nobody else have the interpreter. Needs to be made in the loop's thread.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, seconds: float = HANG_SECONDS) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        progress: Callable[[], int] = lambda: 0,
+        seconds: float = HANG_SECONDS,
+    ) -> None:
         self._loop = loop
+        self._progress = progress
         self._loop_thread = threading.get_ident()
         self._seconds = seconds
 
@@ -56,10 +65,13 @@ class LoopWatchdog:
                 self._loop.call_soon_threadsafe(has_run.set)
             except RuntimeError:
                 break
-            for _ in range(TURNS):
+            turns, progress = 0, self._progress()
+            while turns < TURNS:
                 self._allow_cpu_seconds(self._seconds * (os.cpu_count() or 1))
                 if has_run.wait(turn):
                     break
+                before, progress = progress, self._progress()
+                turns = turns + 1 if progress == before else 0
             else:
                 if not self._loop.is_closed():
                     self._end_process()

@@ -285,6 +285,19 @@ class TestInterventions:
         assert (await client.post("/api/auth/password/reset", json=body)).status_code == 200
         assert await log_in(client, user.email, NEW_PASSWORD) == 200
 
+    async def test_a_stranger_who_asked_for_many_links_cannot_spoil_a_forced_reset(
+        self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        admin, user = await accounts.admin(), await accounts.register(new_address())
+        most = app.state.runtime.settings.mail.max_per_hour
+        for _ in range(most):
+            await client.post("/api/auth/password/forgot", json={"email": user.email})
+        token = await mails.token(user.email, "/reset-password", count=most)
+        assert (await self.call(client, admin, user, "password-reset")).status_code == 202
+        # No more mails for an hour: the link in the last one is the owner's way back.
+        body = {"token": token, "new_password": NEW_PASSWORD}
+        assert (await client.post("/api/auth/password/reset", json=body)).status_code == 200
+
     async def test_verify_email(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
         admin, user = await accounts.admin(), await accounts.register()
         response = await self.call(client, admin, user, "verify-email")

@@ -139,6 +139,16 @@ class TestOwner:
             assert response.status_code == 200
             device_token = response.json()["data"]["device_token"]
 
+    async def test_a_right_password_leaves_no_wait_behind(
+        self, app: FastAPI, client: httpx.AsyncClient, victim: Account
+    ) -> None:
+        await self.hammer(app, victim.email)
+        with time_machine.travel(clock.utc_now().timestamp() + 2, tick=False):
+            # Its own try set a wait of the account, twice as long as the last.
+            assert (await guess(client, victim.email, PASSWORD)).status_code == 200
+            async with http_client(app, address="198.51.100.250") as phone:
+                assert (await guess(phone, victim.email, PASSWORD)).status_code == 200
+
     async def test_a_stolen_device_token_has_a_small_budget(
         self, app: FastAPI, client: httpx.AsyncClient, victim: Account
     ) -> None:

@@ -91,10 +91,10 @@ class TestDoctor:
             "problem  AUTHAPI_SECRET_KEY: the stored signing keys were sealed under another" in result.stdout
         )
 
-    def test_unwise_settings_are_warned_of(self, command: Command, migrated: Path) -> None:
+    def test_unwise_settings_are_found(self, command: Command, migrated: Path) -> None:
         result = command("doctor", **SAFE, AUTHAPI_PROXY__TRUSTED="0.0.0.0/0", AUTHAPI_DOCS__ENABLED="true")
-        assert result.exit_code == 0
-        assert "warning  AUTHAPI_PROXY__TRUSTED: " in result.stdout
+        assert result.exit_code == 1
+        assert "problem  AUTHAPI_PROXY__TRUSTED: " in result.stdout
         assert "warning  AUTHAPI_DOCS__ENABLED: " in result.stdout
 
     def test_redis_answers(self, command: Command, migrated: Path, redis_server: RedisServer) -> None:

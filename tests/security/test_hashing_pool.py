@@ -188,7 +188,7 @@ class TestQueue:
     async def test_a_full_queue_refuses_at_once(self, make_pool: MakePool, gate: Gate) -> None:
         pool = make_pool(queue_size=2)
         holder = await occupy(pool, gate)
-        waiting = [asyncio.create_task(pool.run(gate.note, "a")) for _ in range(2)]
+        waiting = [asyncio.create_task(pool.run(gate.note, "a", fairness_key=key)) for key in "xy"]
         await until(lambda: pool.queued == 2)
         started = time.perf_counter()
         with pytest.raises(HashingPoolFull) as caught:

@@ -106,7 +106,7 @@ async def register(
     )
     if tokens is None:
         response.status_code = 202
-        return ApiResponse(message="Look into your mailbox, and confirm your address to go on.", data=None)
+        return ApiResponse(message="Check your inbox, and confirm your address to go on.", data=None)
     return ApiResponse(
         message="Welcome. You are registered and logged in.",
         data=session_response(tokens, BodyTokens(tokens.refresh_token, tokens.device_token)),

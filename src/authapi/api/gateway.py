@@ -41,7 +41,7 @@ ANY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "%,")
 
 
-class BasicRoute(LimitedRoute, HashingRoute):
+class BasicRoute(HashingRoute, LimitedRoute):
     """Answers errors in plain text, with the challenge of HTTP Basic (RFC 7617)."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -1,4 +1,4 @@
-"""The route class of every JSON route: the limit is spent first, then the body is read strictly."""
+"""The route class of every JSON route: refused unread in a flood, then limited, then read strictly."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -39,8 +39,8 @@ class HashingRoute(APIRoute):
         return handle_with_hope
 
 
-class ApiRoute(LimitedRoute, HashingRoute, StrictJsonRoute):
-    """Base classes on the left act first."""
+class ApiRoute(HashingRoute, LimitedRoute, StrictJsonRoute):
+    """Base classes on the left act first: what is refused for want of a place does not count as a try."""
 
 
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:

@@ -83,7 +83,8 @@ def _settings(settings: Settings, *, workers: int) -> Iterator[Finding]:
         yield Finding(Severity.OK, "production accepts these settings")
     if any(network.prefixlen == 0 for network in settings.proxy.trusted):
         yield Finding(
-            Severity.WARNING, "AUTHAPI_PROXY__TRUSTED: trusts everybody, so clients choose their address"
+            Severity.PROBLEM,
+            "AUTHAPI_PROXY__TRUSTED: trusts everybody, so the service does not start; name the proxies",
         )
     if settings.is_production and settings.docs_enabled:
         yield Finding(Severity.WARNING, "AUTHAPI_DOCS__ENABLED: shows the API documentation to everybody")

@@ -31,7 +31,8 @@ def rotate() -> None:
         days = settings.refresh_token.idle_lifetime.total_seconds() / 86_400
         output.note(
             "No stored secret needs AUTHAPI_SECRET_KEY_PREVIOUS any more. Refresh tokens made under it stop "
-            f"working when it is dropped; after {days:g} days no living session has one. Keep it at hand for "
+            f"working when it is dropped; after {days:g} days no living session has one. Devices that have not "
+            "logged in since are no longer known then. Keep it at hand for "
             "`authapi audit verify`, which cannot check the events that were sealed under it otherwise."
         )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "authapi.served:create_served_app"
 BACKLOG = 2048
-# Below the ten seconds after which Docker kills; a request waits for a database two seconds at most.
+# Below the ten seconds after which Docker kills; what a slow database still holds up then is cut off.
 SHUTDOWN_SECONDS = 8
 KEEP_ALIVE_SECONDS = 5
 # One for each connection (http_protocol.py), and then some.

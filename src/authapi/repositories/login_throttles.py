@@ -75,10 +75,24 @@ async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:
 
 
 async def uncount(
-    db: AsyncSession, key_hashes: Sequence[bytes], *, now: datetime, forgetting: Sequence[bytes] = ()
+    db: AsyncSession,
+    key_hashes: Sequence[bytes],
+    *,
+    now: datetime,
+    unblocking: Sequence[datetime],
+    forgetting: Sequence[bytes],
 ) -> None:
-    """Take back one try for each key: it was not a failure after all. Some begin anew altogether."""
-    await db.execute(_UNCOUNT, {"key_hashes": list(key_hashes), "forgotten": list(forgetting), "now": now})
+    """Take back one try for each key: it was not a failure after all.
+
+    The blocks that it set, known by their ends, go with it; keys in `forgetting` begin anew altogether.
+    """
+    values = {
+        "key_hashes": list(key_hashes),
+        "unblocked": list(unblocking),
+        "forgotten": list(forgetting),
+        "now": now,
+    }
+    await db.execute(_UNCOUNT, values)
 
 
 async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
@@ -103,13 +117,14 @@ def _uncounting() -> Update:
         .with_for_update()
     )
     now = bindparam("now", type_=LoginThrottle.window_started_at.type)
+    is_unblocked = LoginThrottle.blocked_until.in_(bindparam("unblocked", expanding=True))
     return (
         update(throttles)
         .where(LoginThrottle.key_hash.in_(locked), LoginThrottle.failures > 0)
         .values(
             failures=case((is_forgotten, 0), else_=LoginThrottle.failures - 1),
             window_started_at=case((is_forgotten, now), else_=LoginThrottle.window_started_at),
-            blocked_until=case((is_forgotten, None), else_=LoginThrottle.blocked_until),
+            blocked_until=case((is_forgotten | is_unblocked, None), else_=LoginThrottle.blocked_until),
         )
     )
 

@@ -31,7 +31,7 @@ class RoleResponse(ResponseModel):
     name: str = Field(examples=["support"])
     description: str
     rank: int
-    is_built_in: bool = Field(description="Built-in roles cannot be changed or deleted.")
+    is_built_in: bool = Field(description="Of a built-in role only `requires_second_factor` can be changed.")
     requires_second_factor: bool = Field(description="In force only in logins with a second factor.")
     permissions: list[str] = Field(examples=[["users:read"]])
     created_at: datetime

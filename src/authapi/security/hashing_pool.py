@@ -37,7 +37,7 @@ _NICENESS: Final = 10
 # The weight of the newest duration in the running mean.
 _SMOOTHING: Final = 0.2
 _MIN_RETRY_AFTER: Final = 1.0
-# So many times the places that a key leaves free it may take itself: two thirds of them if it is alone.
+# A key that has places already may take so many times those that it leaves free: two thirds if it is alone.
 _GREED: Final = 2
 
 
@@ -214,7 +214,8 @@ class HashingPool:
             # More would not have their turn before the deadline.
             places = min(places, int(self._deadline * self._workers / self._mean_seconds))
         free = self._workers + places - self._taken.total()
-        if self._taken[key] >= _GREED * free:
+        taken = self._taken[key]
+        if free < 1 or (taken and taken >= _GREED * (free - 1)):
             self.refused_total += 1
             raise HashingPoolFull(self._retry_after())
 

@@ -11,6 +11,7 @@ refusal does not tell whether one does (ASVS 6.1.1, 6.3.1, 6.3.8; NIST SP 800-63
 
 import hmac
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -65,6 +66,8 @@ class Attempt:
     device: KnownDevice | None
     # The account's counter was blocked by this very try, for the first time in its window.
     has_just_blocked: bool
+    # The blocks that this try set.
+    blocked_until: tuple[datetime, ...]
 
 
 def canonical_identifier(identifier: str) -> str:
@@ -112,14 +115,12 @@ async def succeeded(db: AsyncSession, attempt: Attempt) -> None:
 
     Nothing more: whoever logs in to an account of his own must not wipe out the failures of others.
     """
-    await login_throttles.uncount(
-        db, attempt.key_hashes, now=clock.utc_now(), forgetting=attempt.own_key_hashes
-    )
+    await _take_back(db, attempt, forgetting=attempt.own_key_hashes)
 
 
 async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
     """Nothing was hashed after all, because too many waited: take the try back."""
-    await login_throttles.uncount(db, attempt.key_hashes, now=clock.utc_now())
+    await _take_back(db, attempt)
 
 
 async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None:
@@ -150,13 +151,25 @@ async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDev
     if any(refused_for):
         raise errors.TooManyAttempts(retry_after=max(refused_for))
     just_blocked = False
+    blocks = []
     for key, count in counts.items():
         wait = WINDOW if count.failures >= rules[key].limit else rules[key].wait(count.failures)
         if wait:
             await login_throttles.block(db, key, until=now + wait)
+            blocks.append(now + wait)
         just_blocked = just_blocked or (rules[key] is ACCOUNT and count.failures == ACCOUNT.free)
     own = tuple(key for key, rule in rules.items() if rule in {PAIR, DEVICE, CODE})
-    return Attempt(tuple(rules), own, device, just_blocked)
+    return Attempt(tuple(rules), own, device, just_blocked, tuple(blocks))
+
+
+async def _take_back(db: AsyncSession, attempt: Attempt, *, forgetting: Sequence[bytes] = ()) -> None:
+    await login_throttles.uncount(
+        db,
+        attempt.key_hashes,
+        now=clock.utc_now(),
+        unblocking=attempt.blocked_until,
+        forgetting=forgetting,
+    )
 
 
 def _rules_for_strangers(runtime: Runtime, identifier: str) -> dict[bytes, Rule]:

@@ -39,10 +39,10 @@ async def change_password(
     new_hash = await hash_new_password(
         runtime, new_password, email=user.email, full_name=user.full_name, field="new_password"
     )
-    # Hashing took a while without a lock: whoever changed the password meanwhile was first.
+    # Hashing took a while without a lock: whoever changed the password or the account meanwhile was first.
     current = await users.find_for_update(db, user.id)
     stored = await password_credentials.find_hash_confidential(db, user_id=user.id)
-    if current is None or stored != checked:
+    if current is None or not current.is_active or stored != checked:
         raise errors.Conflict("the password was changed meanwhile")
     await password_credentials.replace(db, user_id=user.id, password_hash=new_hash)
     await one_time_tokens.void_all(

@@ -44,12 +44,17 @@ async def request_reset(db: AsyncSession, runtime: Runtime, *, email: str) -> No
 
 
 async def send_link(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
-    """Mail an account's owner a link to choose another password, because somebody else thinks he should."""
-    link = await link_mails.issue(db, runtime, purpose=PURPOSE, user=user)
-    lifetime = runtime.settings.one_time_token.reset_lifetime
-    await notifications.notify(
-        db, runtime, user=user, kind=MailKind.RESET_PASSWORD, link=link, lifetime=lifetime
-    )
+    """Mail an account's owner a link to choose another password, because somebody else thinks he should.
+
+    Where the address had its mails of the hour, the link in the last of them stays good.
+    """
+    async with db.begin_nested() as savepoint:
+        link = await link_mails.issue(db, runtime, purpose=PURPOSE, user=user)
+        lifetime = runtime.settings.one_time_token.reset_lifetime
+        if not await notifications.notify(
+            db, runtime, user=user, kind=MailKind.RESET_PASSWORD, link=link, lifetime=lifetime
+        ):
+            await savepoint.rollback()
 
 
 async def find_account(db: AsyncSession, *, token: str) -> User:

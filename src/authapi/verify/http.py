@@ -1,4 +1,7 @@
-"""Fetches JSON from authapi: one host, no redirects, bounded in time and size. The only import of httpx."""
+"""Fetches JSON from authapi: one host, no redirects, bounded in time and size.
+
+The only import of httpx in this package.
+"""
 
 import asyncio
 import base64

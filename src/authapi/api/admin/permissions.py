@@ -43,7 +43,9 @@ async def create_permission(
     permission = await permission_administration.create_permission(
         db, caller, name=body.name, description=body.description
     )
-    return ApiResponse(message="The permission is made.", data=PermissionResponse.model_validate(permission))
+    return ApiResponse(
+        message="The permission is created.", data=PermissionResponse.model_validate(permission)
+    )
 
 
 @router.get(

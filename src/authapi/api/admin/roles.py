@@ -60,7 +60,7 @@ async def create_role(
         permission_names=body.permissions,
         requires_second_factor=body.requires_second_factor,
     )
-    return ApiResponse(message="The role is made.", data=role_response(role))
+    return ApiResponse(message="The role is created.", data=role_response(role))
 
 
 @router.get("/{role_id}", summary="Read a role", responses=error_responses(*READ_ERRORS, errors.RoleNotFound))

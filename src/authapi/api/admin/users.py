@@ -91,7 +91,7 @@ async def create_user(
         role_names=body.roles,
         email_verified=body.email_verified,
     )
-    return ApiResponse(message="The user is made.", data=user_response(user))
+    return ApiResponse(message="The user is created.", data=user_response(user))
 
 
 @router.get("/{user_id}", summary="Read a user", responses=error_responses(*READ_ERRORS, errors.UserNotFound))
@@ -135,7 +135,8 @@ async def update_user(
 async def delete_user(
     request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[None]:
-    """Delete an account with everything but its part of the audit trail."""
+    """Take an account out of use. After the grace it is erased, all but its part of the audit trail; until then
+    *enable* brings it back."""
     await user_administration.delete_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is deleted.", data=None)
 
@@ -149,7 +150,7 @@ async def delete_user(
 async def disable_user(
     request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[AdminUserResponse]:
-    """Keep a user from logging in, until he is enabled again."""
+    """Keep a user from logging in until enabled again."""
     user = await user_administration.disable_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is disabled.", data=user_response(user))
 
@@ -159,7 +160,7 @@ async def disable_user(
 async def enable_user(
     request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[AdminUserResponse]:
-    """Let a disabled user log in again."""
+    """Let a user log in again who was disabled, or deleted and not erased yet."""
     user = await user_administration.enable_user(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user is enabled.", data=user_response(user))
 
