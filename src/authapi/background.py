@@ -24,7 +24,7 @@ async def finish(task: "asyncio.Task[None] | None") -> None:
 class Repeating:
     """Calls `work` every `seconds`; a round that fails or takes longer than `timeout` is logged and retried.
 
-    Only the first failure of a row is logged, and the recovery. `nudge()` starts the next round early.
+    Only the first failure of a row is logged, and the recovery.
     """
 
     def __init__(
@@ -34,30 +34,21 @@ class Repeating:
         self._work = work
         self._seconds = seconds
         self._timeout = timeout
-        self._nudged = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._is_stopping = False
         self.is_failing = False
 
     def start(self) -> None:
         """Begin; the first round runs at once."""
         self._task = asyncio.create_task(self._repeat(), name=self._name)
 
-    def nudge(self) -> None:
-        """There is something to do: do not wait for the interval to pass."""
-        self._nudged.set()
-
     async def stop(self) -> None:
         """Let the round that is under way finish, for some seconds."""
-        self._is_stopping = True
-        self._nudged.set()
+        self._stopping.set()
         await finish(self._task)
 
     async def _repeat(self) -> None:
-        while not self._is_stopping:
-            self._nudged.clear()
-            if self._is_stopping:
-                return
+        while not self._stopping.is_set():
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._work()
@@ -71,6 +62,6 @@ class Repeating:
                 self.is_failing = False
             try:
                 async with asyncio.timeout(self._seconds):
-                    await self._nudged.wait()
+                    await self._stopping.wait()
             except TimeoutError:
                 pass

@@ -16,7 +16,7 @@ _BUILT_IN: frozenset[str] = frozenset(get_args(ErrorType))
 
 # Only these constants of the schema may stand in a message; every other part of an error's context, such as
 # `error`, `reason` or `tag`, may quote the input.
-_SCHEMA_CONSTANTS = frozenset({"min_length", "max_length", "gt", "ge", "lt", "le", "multiple_of", "expected"})
+_SCHEMA_CONSTANTS = frozenset({"min_length", "max_length", "gt", "ge", "lt", "le", "expected"})
 
 _TEXTS: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "This field is required."),

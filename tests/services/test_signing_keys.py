@@ -8,7 +8,6 @@ from sqlalchemy import select, update
 
 from authapi import clock, errors
 from authapi.models import AuditEvent, SigningKey
-from authapi.repositories import signing_keys
 from authapi.security.signing_keys import Algorithm
 from authapi.services.key_rotation import MARGIN, PUBLISH_LEAD, rotate
 from authapi.services.signing_keys import generate_key, load_keys, reseal_keys
@@ -66,10 +65,6 @@ class TestLoadKeys:
         with time_machine.travel(clock.utc_now() + PUBLISH_LEAD + LIFETIME + MARGIN + timedelta(seconds=2)):
             later = await Host(make_runtime()).reload()
             assert len(later.keys) == 1
-            async with later.runtime.database.unit_of_work() as db:
-                assert await signing_keys.delete_ended(db, before=clock.utc_now() - timedelta(days=1)) == 0
-                assert await signing_keys.delete_ended(db, before=clock.utc_now()) == 1
-            assert await later.stored_kids() == [later.keys[0].kid]
 
 
 class TestSecretKeys:

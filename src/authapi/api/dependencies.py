@@ -9,7 +9,7 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.enums import BuiltInRole, Factor, Permission
+from authapi.enums import BuiltInRole, Permission
 from authapi.principal import Principal
 from authapi.runtime import Runtime
 from authapi.services import authorization
@@ -117,16 +117,6 @@ def require_role(*names: str) -> Guard:
     return guard
 
 
-def require_permission(permission: str) -> Guard:
-    """A dependency that lets in tokens with the scope whose user has the permission now."""
-
-    async def guard(db: DbSession, principal: CurrentPrincipal) -> Principal:
-        await authorization.require_permission(db, principal, permission)
-        return principal
-
-    return guard
-
-
 def require_fresh(max_age: timedelta) -> Guard:
     """A dependency that asks for a recent login, and for the second factor of those who have one."""
 
@@ -137,18 +127,5 @@ def require_fresh(max_age: timedelta) -> Guard:
     return guard
 
 
-def require_factor(factor: Factor) -> Guard:
-    """A dependency that asks for a login in which this very factor was shown."""
-
-    async def guard(principal: CurrentPrincipal) -> Principal:
-        if AMR_OF_FACTOR[factor] not in principal.amr:
-            raise errors.SecondFactorRequired(f"needs {factor}")
-        return principal
-
-    return guard
-
-
-# How a token's `amr` names a factor (RFC 8176).
-AMR_OF_FACTOR = {Factor.TOTP: "otp", Factor.RECOVERY_CODE: "mfa"}
 FreshPrincipal = Annotated[Principal, Depends(require_fresh(STEP_UP_AGE))]
 RequireAdmin = Annotated[Principal, Depends(require_role(BuiltInRole.ADMIN))]

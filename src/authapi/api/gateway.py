@@ -237,10 +237,10 @@ def _refuse_login(
     return response
 
 
-def _text(error: errors.AuthApiError, text: str, *, status_code: int | None = None) -> Response:
+def _text(error: errors.AuthApiError, text: str) -> Response:
     """A text instead of the envelope, with the headers that the error has everywhere."""
     _log(error)
-    return PlainTextResponse(text, status_code=status_code or error.status_code, headers=_headers(error))
+    return PlainTextResponse(text, status_code=error.status_code, headers=_headers(error))
 
 
 def _headers(error: errors.AuthApiError) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What services and OAuth2 clients look up by themselves: public keys (RFC 7517), metadata (RFC 8414)."""
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.routing import iter_route_contexts
+from fastapi import APIRouter, Request, Response
 
 from authapi import errors
 from authapi.api.dependencies import RuntimeDep
@@ -18,7 +17,6 @@ JWKS_PATH = "/.well-known/jwks.json"
 TOKEN_PATH = "/api/auth/token"
 INTROSPECTION_PATH = "/api/auth/introspect"
 REVOCATION_PATH = "/api/auth/revoke"
-USER_GRANTS = ["password", "refresh_token"]
 CLIENT_AUTHENTICATION = ["client_secret_basic", "client_secret_post"]
 # Verifiers keep what they got for at most this long; a new key is published twice as long before it signs.
 CACHE_CONTROL = "public, max-age=300"
@@ -36,7 +34,7 @@ CACHE_CONTROL = "public, max-age=300"
 async def jwks(request: Request, response: Response, runtime: RuntimeDep) -> JwksResponse:
     """Publish the key that signs, the one that will sign next and those whose tokens have not all expired.
 
-    Pick the key by the token's `kid`, and fetch again, at most once a minute, for one that you do not know.
+    Pick the key by the token's `kid`, and fetch again, at most every few seconds, for one that you do not know.
     Under HS256 there is none: a shared secret is never published.
     """
     response.headers["Cache-Control"] = CACHE_CONTROL
@@ -56,23 +54,17 @@ async def server_metadata(
 ) -> ServerMetadataResponse:
     """Tell OAuth2 clients where the endpoints are and what they support (RFC 8414)."""
     response.headers["Cache-Control"] = CACHE_CONTROL
-    app: FastAPI = request.app
-    # What is not served is not advertised.
-    served = {
-        context.path: f"{runtime.settings.base_url}{context.path}"
-        for context in iter_route_contexts(app.routes)
-    }
-    introspection, revocation = served.get(INTROSPECTION_PATH), served.get(REVOCATION_PATH)
+    base_url = runtime.settings.base_url
     return ServerMetadataResponse(
         issuer=runtime.tokens.issuer,
-        jwks_uri=served[JWKS_PATH],
-        token_endpoint=served[TOKEN_PATH],
-        introspection_endpoint=introspection,
-        revocation_endpoint=revocation,
-        grant_types_supported=[*USER_GRANTS, "client_credentials"] if introspection else USER_GRANTS,
+        jwks_uri=f"{base_url}{JWKS_PATH}",
+        token_endpoint=f"{base_url}{TOKEN_PATH}",
+        introspection_endpoint=f"{base_url}{INTROSPECTION_PATH}",
+        revocation_endpoint=f"{base_url}{REVOCATION_PATH}",
+        grant_types_supported=["password", "refresh_token", "client_credentials"],
         response_types_supported=[],
         scopes_supported=[permission.value for permission in Permission],
-        token_endpoint_auth_methods_supported=["none", *CLIENT_AUTHENTICATION] if introspection else ["none"],
-        introspection_endpoint_auth_methods_supported=CLIENT_AUTHENTICATION if introspection else None,
-        revocation_endpoint_auth_methods_supported=CLIENT_AUTHENTICATION if revocation else None,
+        token_endpoint_auth_methods_supported=["none", *CLIENT_AUTHENTICATION],
+        introspection_endpoint_auth_methods_supported=CLIENT_AUTHENTICATION,
+        revocation_endpoint_auth_methods_supported=CLIENT_AUTHENTICATION,
     )

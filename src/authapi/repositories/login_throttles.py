@@ -100,12 +100,6 @@ async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
     await db.execute(delete(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
 
 
-async def find(db: AsyncSession, key_hashes: Sequence[bytes]) -> dict[bytes, LoginThrottle]:
-    """The counters of these keys, those that exist."""
-    rows = await db.scalars(select(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
-    return {row.key_hash: row for row in rows}
-
-
 def _uncounting() -> Update:
     throttles = cast(Table, LoginThrottle.__table__)
     is_forgotten = LoginThrottle.key_hash.in_(bindparam("forgotten", expanding=True))

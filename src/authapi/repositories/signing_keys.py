@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Select, delete, or_, select, text
+from sqlalchemy import Select, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import SigningKey
@@ -32,12 +32,6 @@ async def add(db: AsyncSession, key: SigningKey) -> None:
     """Insert a key."""
     db.add(key)
     await db.flush()
-
-
-async def delete_ended(db: AsyncSession, *, before: datetime) -> int:
-    """Delete the keys that stopped verifying before that instant; returns how many."""
-    ended = delete(SigningKey).where(SigningKey.verifies_until < before).returning(SigningKey.id)
-    return len((await db.scalars(ended)).all())
 
 
 def _newest_first() -> Select[SigningKey]:

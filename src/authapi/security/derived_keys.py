@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from authapi.security import base64url
 
 MIN_SECRET_BYTES = 32
-KEY_ID_CHARACTERS = 8
 
 
 class WeakSecret(ValueError):

@@ -4,14 +4,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from authapi import clock, errors
-from authapi.enums import AuditAction, BuiltInRole, MailKind, RevocationReason
+from authapi import clock
+from authapi.enums import AuditAction, MailKind, RevocationReason
 from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import one_time_tokens, users
 from authapi.runtime import Runtime
 from authapi.services import audit, audit_chain, notifications, revocation
 from authapi.services.password_check import check_password_of_caller
+from authapi.services.role_assignment import spare_last_admin
 
 
 async def delete_own_account(
@@ -26,8 +27,7 @@ async def delete_own_account(
     user = await check_password_of_caller(
         db, runtime, principal=principal, password=password, action=AuditAction.USER_DELETION_REFUSED
     )
-    if BuiltInRole.ADMIN in user.role_names and not await users.find_other_active_admin(db, user.id):
-        raise errors.LastAdmin
+    await spare_last_admin(db, user)
     await notifications.notify(db, runtime, user=user, kind=MailKind.ACCOUNT_DELETED)
     await mark_deleted(db, runtime, user=user, actor_id=user.id)
     await audit.record(

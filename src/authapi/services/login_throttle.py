@@ -128,15 +128,6 @@ async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None
     await login_throttles.clear(db, [_account_key(runtime, canonical_identifier(identifier))])
 
 
-async def blocked_until(db: AsyncSession, runtime: Runtime, *, identifier: str) -> datetime | None:
-    """Until when strangers are kept from an account; None if they are not."""
-    key = _account_key(runtime, canonical_identifier(identifier))
-    found = (await login_throttles.find(db, [key])).get(key)
-    if found is None or found.blocked_until is None or found.blocked_until <= clock.utc_now():
-        return None
-    return found.blocked_until
-
-
 async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDevice | None) -> Attempt:
     now = clock.utc_now()
     # Without a lock: the tries of a stranger who hammers would otherwise queue up for the account's row, each

@@ -43,12 +43,11 @@ class MovedTable:
     rows: int
 
 
-def find_sqlite_file(database_url: str) -> Path:
-    """The file of a SQLite installation; raises `PromotionRefused` if there is none."""
+def _require_sqlite_file(database_url: str) -> None:
+    """SQLite would make a file that is not there."""
     file = Path(make_url(database_url).database or "")
     if not file.is_file():
         raise PromotionRefused(f"there is no SQLite database at {file}")
-    return file
 
 
 async def promote(*, source_url: str, target_url: str, on_progress: OnProgress) -> list[MovedTable]:
@@ -58,8 +57,7 @@ async def promote(*, source_url: str, target_url: str, on_progress: OnProgress) 
     source. Nobody else can use the source meanwhile, and nobody must: what was written after the copy would
     be lost. Raises `PromotionRefused`, and what the databases raise.
     """
-    # SQLite would make a file that is not there.
-    find_sqlite_file(source_url)
+    _require_sqlite_file(source_url)
     source = Database(source_url, pool_size=1)
     event.listen(source.engine.sync_engine, "connect", _keep_others_out, insert=True)
     target = migrations.open_for_migration(target_url)

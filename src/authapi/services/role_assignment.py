@@ -1,4 +1,4 @@
-"""Role assignment: which roles a user gets, and whether a token can still carry them."""
+"""Role assignment: which roles a user gets, whether a token can still carry them, and who must keep his."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -6,8 +6,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
-from authapi.models import Role
-from authapi.repositories import roles
+from authapi.enums import BuiltInRole
+from authapi.models import Role, User
+from authapi.repositories import roles, users
 
 # Bytes that the names of a user's roles and permissions may take in his access token. Of the characters that
 # access_tokens.MAX_TOKEN_CHARACTERS allows, this is what an RSA signature, the longest e-mail address, the
@@ -33,3 +34,10 @@ async def ensure_fits_token(db: AsyncSession, *, user_id: UUID) -> None:
     """Raise `RolesExceedToken` if the user's roles, as written by now, are too much for a token."""
     if await roles.claim_size_of_user(db, user_id) > MAX_CLAIM_BYTES:
         raise errors.RolesExceedToken
+
+
+async def spare_last_admin(db: AsyncSession, user: User) -> None:
+    """Raise `LastAdmin` if nobody else could administrate after this user."""
+    is_admin = user.is_active and BuiltInRole.ADMIN in user.role_names
+    if is_admin and not await users.find_other_active_admin(db, user.id):
+        raise errors.LastAdmin

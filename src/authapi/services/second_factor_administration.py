@@ -43,7 +43,6 @@ async def renew_recovery_codes(
 ) -> list[str]:
     """Ten new recovery codes in place of the old ones; raises `FactorNotFound` without a second factor."""
     user = await _owner(db, runtime, principal=principal, password=password)
-    await second_factors.get_factors(db, user_id=user.id)
     codes = await second_factors.renew_recovery_codes(db, runtime, user_id=user.id)
     await _announce(
         db, runtime, user, principal, AuditAction.RECOVERY_CODES_RENEWED, MailKind.RECOVERY_CODES_RENEWED

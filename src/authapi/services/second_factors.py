@@ -84,14 +84,6 @@ async def factors_of(db: AsyncSession, *, user_id: UUID) -> list[Factor]:
     return [Factor.TOTP, Factor.RECOVERY_CODE] if has_codes else [Factor.TOTP]
 
 
-async def get_factors(db: AsyncSession, *, user_id: UUID) -> list[Factor]:
-    """The second factors of a user who has some; raises `FactorNotFound`."""
-    factors = await factors_of(db, user_id=user_id)
-    if not factors:
-        raise errors.FactorNotFound
-    return factors
-
-
 async def verify_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID, code: str) -> Factor:
     """Use up a code of the authenticator app, or a recovery code; returns which it was.
 

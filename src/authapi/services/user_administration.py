@@ -23,7 +23,7 @@ from authapi.services.delegation import Delegator
 from authapi.services.new_passwords import hash_new_password
 from authapi.services.registration import create_user as insert_user
 from authapi.services.registration import parse_new_email
-from authapi.services.role_assignment import ensure_fits_token, get_roles
+from authapi.services.role_assignment import ensure_fits_token, get_roles, spare_last_admin
 
 # A password is the user's own, and roles have a route of their own (ASVS 6.4.6, 8.2.3).
 EDITABLE_FIELDS = frozenset({"email", "full_name", "phone", "locale", "discoverable"})
@@ -114,7 +114,7 @@ async def delete_user(db: AsyncSession, runtime: Runtime, principal: Principal, 
     Raises `UserNotFound`, `CannotManageUser`, `LastAdmin`.
     """
     user, _ = await hold_user(db, principal, user_id)
-    await _spare_last_admin(db, user)
+    await spare_last_admin(db, user)
     await account_deletion.mark_deleted(db, runtime, user=user, actor_id=principal.user_id)
     await admin_trail.record(db, principal, AuditAction.USER_DELETED, subject_id=user.id)
 
@@ -126,7 +126,7 @@ async def disable_user(db: AsyncSession, runtime: Runtime, principal: Principal,
     """
     user, _ = await hold_user(db, principal, user_id)
     if user.is_active:
-        await _spare_last_admin(db, user)
+        await spare_last_admin(db, user)
         user.disabled_at = clock.utc_now()
         await users.save_changes(db)
         await revocation.revoke_user_sessions(
@@ -169,7 +169,7 @@ async def replace_roles(
     if before == after:
         return user
     if BuiltInRole.ADMIN not in after:
-        await _spare_last_admin(db, user)
+        await spare_last_admin(db, user)
     await users.replace_roles(db, user, assigned)
     await ensure_fits_token(db, user_id=user.id)
     user.updated_at = clock.utc_now()
@@ -202,9 +202,3 @@ async def hold_user(
         raise errors.UserNotFound
     await delegation.ensure_may_manage(db, delegator, user)
     return user, delegator
-
-
-async def _spare_last_admin(db: AsyncSession, user: User) -> None:
-    is_admin = user.is_active and BuiltInRole.ADMIN in user.role_names
-    if is_admin and not await users.find_other_active_admin(db, user.id):
-        raise errors.LastAdmin

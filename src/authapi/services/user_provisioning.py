@@ -17,7 +17,7 @@ from authapi.runtime import Runtime
 from authapi.services import audit, revocation
 from authapi.services.new_passwords import hash_new_password
 from authapi.services.registration import create_user, parse_new_email
-from authapi.services.role_assignment import ensure_fits_token, get_roles
+from authapi.services.role_assignment import ensure_fits_token, get_roles, spare_last_admin
 
 _ORIGIN = {"origin": "command_line"}
 
@@ -67,7 +67,7 @@ async def replace_roles(db: AsyncSession, runtime: Runtime, *, email: str, role_
     if before == after:
         return user
     if BuiltInRole.ADMIN not in after:
-        await _spare_last_admin(db, user)
+        await spare_last_admin(db, user)
     await users.replace_roles(db, user, assigned)
     await ensure_fits_token(db, user_id=user.id)
     await revocation.void_access_tokens(db, runtime, user=user)
@@ -85,7 +85,7 @@ async def disable_user(db: AsyncSession, runtime: Runtime, *, email: str) -> Use
     user = await _hold(db, email)
     if not user.is_active:
         return user
-    await _spare_last_admin(db, user)
+    await spare_last_admin(db, user)
     user.disabled_at = clock.utc_now()
     await users.save_changes(db)
     await revocation.revoke_user_sessions(db, runtime, user_id=user.id, reason=RevocationReason.USER_DISABLED)
@@ -119,9 +119,3 @@ async def _hold(db: AsyncSession, email: str) -> User:
     if user is None:
         raise errors.UserNotFound
     return user
-
-
-async def _spare_last_admin(db: AsyncSession, user: User) -> None:
-    is_admin = user.is_active and BuiltInRole.ADMIN in user.role_names
-    if is_admin and not await users.find_other_active_admin(db, user.id):
-        raise errors.LastAdmin

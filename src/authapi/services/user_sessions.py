@@ -125,17 +125,15 @@ async def list_sessions(db: AsyncSession, *, user_id: UUID) -> list[UserSession]
     return await user_sessions.list_live(db, user_id=user_id, now=clock.utc_now())
 
 
-async def end_session(
-    db: AsyncSession,
-    runtime: Runtime,
-    *,
-    user_id: UUID,
-    user_session_id: UUID,
-    reason: RevocationReason = RevocationReason.ENDED_BY_USER,
-) -> None:
+async def end_session(db: AsyncSession, runtime: Runtime, *, user_id: UUID, user_session_id: UUID) -> None:
     """End one of the user's own sessions; raises `SessionNotFound` for those of others and ended ones."""
     ended = await revocation.revoke_user_sessions(
-        db, runtime, user_id=user_id, only=user_session_id, reason=reason, actor_id=user_id
+        db,
+        runtime,
+        user_id=user_id,
+        only=user_session_id,
+        reason=RevocationReason.ENDED_BY_USER,
+        actor_id=user_id,
     )
     if not ended:
         raise errors.SessionNotFound
