@@ -44,7 +44,7 @@ ENV PATH="/opt/authapi/bin:$PATH" \
     AUTHAPI_ENVIRONMENT=production \
     AUTHAPI_DATA_DIR=/var/lib/authapi
 
-# Not the data directory: an .env file written there would be read as configuration.
+# Not the data directory: in other environments an .env file written there would be read as configuration.
 WORKDIR /opt/authapi
 # By number, which is how Kubernetes can see that it is not root.
 USER 10001:10001

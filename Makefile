@@ -26,7 +26,7 @@ CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults check format lock audit
+.PHONY: help run test faults bench check format lock audit
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile

@@ -68,7 +68,7 @@ class Database:
         """Open a session that commits at the end, or rolls back if the block raises.
 
         An `AuthApiError` with `keeps_writes` commits what was written (a failed login stays on record) and is
-        raised all the same. `bounded` is for requests: with a server that has stopped to answer it ends with
+        raised all the same. `bounded` is for requests: with a server that has stopped answering it ends with
         `TimeoutError`, its connection is thrown away, and the caller is not kept waiting for that. If it was
         committing, nobody knows the outcome.
         """

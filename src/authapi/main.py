@@ -69,7 +69,7 @@ EXPOSED_HEADERS = [
     "WWW-Authenticate",
 ]
 TAGS = [
-    {"name": "auth", "description": "Make an account, log in, see who you are."},
+    {"name": "auth", "description": "Create an account, log in, see who you are."},
     {"name": "sessions", "description": "Stay logged in, log out, see your devices."},
     {"name": "account", "description": "Change what protects and names the account."},
     {"name": "second factors", "description": "Authenticator app and recovery codes."},

@@ -90,7 +90,7 @@ class PasswordSettings(SettingGroup):
     )
     breach_file: Path | None = Field(None, description="sorted file of SHA-1 digests of breached passwords")
     hash_workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads; the cores"
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads"
     )
     hash_queue: int = Field(32, ge=1, le=10_000, description="password checks that may wait, per worker")
 

@@ -154,7 +154,7 @@ async def test_forgot_then_reset(page: Page, served: ServedAuthapi, person: Pers
     await picture(page, "forgot-password")
     await page.fill("#email", person.email)
     await page.click("text=Send the link")
-    await title(page, "Look into your mailbox")
+    await title(page, "Check your inbox")
 
     await page.open(await person.link(mail_links.RESET_PASSWORD))
     await title(page, "Choose a new password")
@@ -184,7 +184,7 @@ async def test_a_used_link(page: Page, served: ServedAuthapi, person: Person) ->
     assert "This link does not work any more." in await page.text("[role=alert]")
     await page.fill("#email", person.email)
     await page.click("text=Send the link")
-    await title(page, "Look into your mailbox")
+    await title(page, "Check your inbox")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

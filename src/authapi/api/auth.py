@@ -30,7 +30,12 @@ router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
 @router.get(
     "/me",
     summary="Who am I?",
-    responses=error_responses(errors.NotAuthenticated, errors.InvalidAccessToken, errors.TooManyRequests),
+    responses=error_responses(
+        errors.NotAuthenticated,
+        errors.InvalidAccessToken,
+        errors.TooManyRequests,
+        errors.RevocationsUnknown,
+    ),
 )
 @limits.user
 async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
@@ -69,7 +74,7 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
 @router.post(
     "/register",
     status_code=201,
-    summary="Make an account",
+    summary="Create an account",
     responses=error_responses(
         errors.MalformedRequest,
         errors.RegistrationClosed,
@@ -79,6 +84,7 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
         errors.WeakPassword,
         errors.TooManyRequests,
         errors.HashingBusy,
+        errors.DatabaseUnavailable,
     )
     | {202: {"description": "A mail with a link is on its way: the address has to be confirmed first."}},
 )
@@ -87,7 +93,7 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
 async def register(
     request: Request, response: Response, body: RegisterRequest, db: DbSession, runtime: RuntimeDep
 ) -> ApiResponse[SessionResponse | None]:
-    """Make an account with the role `user` and log it in.
+    """Create an account with the role `user` and log it in.
 
     Where addresses must be confirmed first the answer is 202 without data; in the mode `verify_first` it is
     the same for addresses that have an account, whose owners get another mail.
@@ -125,6 +131,7 @@ async def register(
         errors.TooManyAttempts,
         errors.TooManyRequests,
         errors.HashingBusy,
+        errors.DatabaseUnavailable,
     ),
 )
 @limits.auth

@@ -95,7 +95,9 @@ async def update_profile(
 @router.delete(
     "",
     summary="Delete your account",
-    responses=error_responses(*WRITE_ERRORS, errors.InvalidCredentials, errors.LastAdmin, errors.HashingBusy),
+    responses=error_responses(
+        *WRITE_ERRORS, errors.InvalidCredentials, errors.LastAdmin, errors.TooManyAttempts, errors.HashingBusy
+    ),
 )
 @limits.auth
 async def delete_profile(
@@ -105,7 +107,7 @@ async def delete_profile(
     runtime: RuntimeDep,
     principal: CurrentPrincipal,
 ) -> ApiResponse[None]:
-    """Delete your account and all of its sessions, after a look at your password.
+    """Delete your account and all of its sessions, after checking your password.
 
     The last administrator cannot leave.
     """

@@ -78,6 +78,7 @@ async def refresh(
         errors.CrossSiteRequest,
         errors.ValidationFailed,
         errors.TooManyRequests,
+        errors.RevocationsUnknown,
         errors.DatabaseUnavailable,
     ),
 )

@@ -8,7 +8,7 @@ FORWARDED_FOR = b"x-forwarded-for"
 
 
 class ClientAddressMiddleware:
-    """Set `scope["client"]` to `(address, port)`; outermost, under a server with `proxy_headers=False`.
+    """Set `scope["client"]` to `(address, port)`, for all layers inside; wants a server with `proxy_headers=False`.
 
     Of all forwarding headers only `X-Forwarded-For` counts: proxies pass `Forwarded`, `X-Real-IP` and the
     underscore alias through from the client unless told otherwise (Traefik GHSA-5m6w-wvh7-57vm). The port
@@ -25,6 +25,5 @@ class ClientAddressMiddleware:
             direct = client_address(peer, (), self._trusted)
             forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
             address = client_address(peer, forwarded, self._trusted) if forwarded else direct
-            # In place: the server's own access log reads the same scope.
             scope["client"] = (address, port if address == direct else 0)
         await self._app(scope, receive, send)

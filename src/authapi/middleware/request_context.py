@@ -21,10 +21,10 @@ _USER_AGENT_LENGTH = 256
 class RequestContextMiddleware:
     """Binds the `RequestContext`, answers with `X-Request-ID` and logs each request once (ASVS 16.2.1).
 
-    Belongs outside of everything but the layer that sets `scope["client"]`. An incoming `X-Request-ID` is
-    kept if it is 8 to 64 characters of `A-Za-z0-9._-`. Granted questions of proxies, and probes, are logged at
-    DEBUG: one comes with every request of a whole site. The log names the route's template: the raw path
-    and the query string may hold one-time tokens.
+    Belongs inside of the layer that sets `scope["client"]`, and outside of whatever answers or logs. An incoming
+    `X-Request-ID` is kept if it is 8 to 64 characters of `A-Za-z0-9._-`. What proxies and probes are granted is
+    logged at DEBUG: they ask with every request of a whole site. The log names the route's template: the raw
+    path and the query string may hold one-time tokens.
     """
 
     def __init__(self, app: ASGIApp) -> None:

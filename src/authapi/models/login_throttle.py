@@ -9,7 +9,7 @@ from authapi.models.base import Base
 
 
 class LoginThrottle(Base):
-    """Failures of one key: an account, an account from an address, an account from a known device.
+    """Failures of one key: an account, a source, a device and so on (`services.login_throttle`).
 
     The key is a keyed digest: accounts that do not exist are counted too, and the table must not list what
     people have typed.

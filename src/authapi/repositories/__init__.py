@@ -1,1 +1,1 @@
-"""Every SELECT, INSERT, UPDATE and DELETE, one module a table; they flush and never commit."""
+"""Every SELECT, INSERT, UPDATE and DELETE; they flush and never commit."""

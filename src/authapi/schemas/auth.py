@@ -97,7 +97,7 @@ class MeResponse(ResponseModel):
     roles: list[str]
     scopes: list[str]
     session_id: UUID
-    amr: list[str] = Field(description="How the user proved who he is (RFC 8176).")
+    amr: list[str] = Field(description="How the user proved their identity (RFC 8176).")
     auth_time: datetime
 
 

@@ -93,7 +93,7 @@ class IntrospectionResponse(ResponseModel):
     sid: str | None = Field(None, description="The session; a service client's own token has none.")
     role: str | None = Field(None, description="The strongest of the user's roles.")
     roles: list[str] | None = None
-    amr: list[str] | None = Field(None, description="How the user proved who he is (RFC 8176).")
+    amr: list[str] | None = Field(None, description="How the user proved their identity (RFC 8176).")
     auth_time: int | None = None
 
 

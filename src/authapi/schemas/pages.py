@@ -1,4 +1,4 @@
-"""What every paged list of the administration is asked with."""
+"""What every paged list is asked with."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

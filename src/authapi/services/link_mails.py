@@ -111,9 +111,8 @@ def parse_address(email: str) -> EmailAddress:
     """
     try:
         return parse_email(email, allow_special_domains=True)
-    except MalformedEmail as malformed:
-        field = errors.FieldError(("body", "email"), "email_invalid", str(malformed))
-        raise errors.InvalidEmail(fields=[field]) from None
+    except MalformedEmail:
+        raise errors.InvalidEmail.of("email") from None
 
 
 def _ensure_decides(token: OneTimeToken, user: User | None) -> User:

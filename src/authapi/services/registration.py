@@ -160,7 +160,5 @@ def parse_new_email(runtime: Runtime, email: str, *, field: str = "email") -> Em
     """The address of an account to be; raises `InvalidEmail` about that field of the request."""
     try:
         return parse_email(email, allow_special_domains=runtime.settings.email.allow_special_domains)
-    except MalformedEmail as malformed:
-        raise errors.InvalidEmail(
-            fields=[errors.FieldError(("body", field), "email_invalid", str(malformed))]
-        ) from None
+    except MalformedEmail:
+        raise errors.InvalidEmail.of(field) from None

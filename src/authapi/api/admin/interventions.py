@@ -46,14 +46,14 @@ async def unlock_user(
 @router.post(
     "/users/{user_id}/password-reset",
     status_code=202,
-    summary="Make a user reset his password",
+    summary="Force a password reset",
     responses=error_responses(*ERRORS),
 )
 @limits.admin
 async def force_password_reset(
     request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[None]:
-    """End the user's sessions and mail him a link with which he chooses another password."""
+    """End the user's sessions and mail a link to choose another password."""
     await user_interventions.force_password_reset(db, runtime, caller, user_id=user_id)
     return ApiResponse(message="The user gets a link by mail.", data=None)
 

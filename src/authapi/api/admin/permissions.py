@@ -32,14 +32,14 @@ async def list_permissions(
 
 @router.post(
     "",
-    summary="Make a permission",
+    summary="Create a permission",
     responses=error_responses(*WRITE_ERRORS, errors.PermissionExists, errors.CatalogueFull),
 )
 @limits.admin
 async def create_permission(
     request: Request, body: CreatePermissionRequest, db: DbSession, caller: RequireAdmin
 ) -> ApiResponse[PermissionResponse]:
-    """Make a permission for a service of yours, which finds it in the `scope` of access tokens."""
+    """Create a permission for a service of yours, which finds it in the `scope` of access tokens."""
     permission = await permission_administration.create_permission(
         db, caller, name=body.name, description=body.description
     )

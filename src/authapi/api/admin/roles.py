@@ -36,7 +36,7 @@ async def list_roles(
 
 @router.post(
     "",
-    summary="Make a role",
+    summary="Create a role",
     responses=error_responses(
         *WRITE_ERRORS,
         errors.CannotGrant,
@@ -50,7 +50,7 @@ async def list_roles(
 async def create_role(
     request: Request, body: CreateRoleRequest, db: DbSession, caller: RequireRolesWrite
 ) -> ApiResponse[RoleResponse]:
-    """Make a role with permissions, all of which you must have yourself."""
+    """Create a role with permissions, all of which you must have yourself."""
     role = await role_administration.create_role(
         db,
         caller,
@@ -89,8 +89,8 @@ async def update_role(
 ) -> ApiResponse[RoleResponse]:
     """Set the fields that you send and leave the others as they are.
 
-    Whoever has the role may do what it allows from now on: if that is less than before, his access tokens end
-    and he has to refresh.
+    Whoever has the role may do what it allows from now on: if that is less than before, the access tokens
+    of its holders end, and their clients have to refresh.
     """
     role = await role_administration.update_role(
         db, runtime, caller, role_id=role_id, changes=body.model_dump(exclude_unset=True)

@@ -60,7 +60,7 @@ async def list_users(
 
 @router.post(
     "",
-    summary="Make a user",
+    summary="Create a user",
     responses=error_responses(
         *WRITE_ERRORS,
         errors.CannotGrant,
@@ -76,7 +76,7 @@ async def list_users(
 async def create_user(
     request: Request, body: CreateUserRequest, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
 ) -> ApiResponse[AdminUserResponse]:
-    """Make an account with a first password, which the user should change.
+    """Create an account with a first password, which the user should change.
 
     You can only assign roles whose permissions you have yourself.
     """
@@ -155,7 +155,11 @@ async def disable_user(
     return ApiResponse(message="The user is disabled.", data=user_response(user))
 
 
-@router.post("/{user_id}/enable", summary="Let a user in again", responses=error_responses(*CHANGE_ERRORS))
+@router.post(
+    "/{user_id}/enable",
+    summary="Let a user in again",
+    responses=error_responses(*CHANGE_ERRORS, errors.EmailTaken, errors.InvalidEmail),
+)
 @limits.admin
 async def enable_user(
     request: Request, user_id: UUID, db: DbSession, runtime: RuntimeDep, caller: RequireUsersWrite
