@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 from authapi import errors
 from authapi.api.auth import session_response
 from authapi.api.dependencies import DbSession, FreshPrincipal, RuntimeDep
+from authapi.api.error_sets import STEP_UP_WITH_PASSWORD
 from authapi.api.route import ApiRoute
 from authapi.api.token_cookies import BodyTokens
 from authapi.rate_limit import limits
@@ -20,20 +21,6 @@ from authapi.services import email_change, invitations, password_change
 
 router = APIRouter(prefix="/api/auth", tags=["account"], route_class=ApiRoute)
 
-STEP_UP = (
-    errors.MalformedRequest,
-    errors.NotAuthenticated,
-    errors.InvalidAccessToken,
-    errors.InvalidCredentials,
-    errors.ReauthenticationRequired,
-    errors.SecondFactorRequired,
-    errors.ValidationFailed,
-    errors.TooManyAttempts,
-    errors.TooManyRequests,
-    errors.HashingBusy,
-    errors.RevocationsUnknown,
-    errors.DatabaseUnavailable,
-)
 BY_TOKEN = (
     errors.MalformedRequest,
     errors.InvalidOneTimeToken,
@@ -46,7 +33,7 @@ BY_TOKEN = (
 @router.post(
     "/password/change",
     summary="Change your password",
-    responses=error_responses(errors.WeakPassword, errors.Conflict, *STEP_UP),
+    responses=error_responses(errors.WeakPassword, errors.Conflict, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def change_password(
@@ -71,7 +58,7 @@ async def change_password(
     "/email/change",
     status_code=202,
     summary="Change your e-mail",
-    responses=error_responses(errors.InvalidEmail, *STEP_UP),
+    responses=error_responses(errors.InvalidEmail, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def change_email(

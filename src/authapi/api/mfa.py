@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from authapi import errors
 from authapi.api.dependencies import DbSession, FreshPrincipal, RuntimeDep
+from authapi.api.error_sets import STEP_UP, STEP_UP_WITH_PASSWORD
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, error_responses
@@ -19,25 +20,11 @@ from authapi.services import second_factor_administration
 
 router = APIRouter(prefix="/api/auth/mfa", tags=["second factors"], route_class=ApiRoute)
 
-STEP_UP = (
-    errors.MalformedRequest,
-    errors.NotAuthenticated,
-    errors.InvalidAccessToken,
-    errors.ReauthenticationRequired,
-    errors.SecondFactorRequired,
-    errors.ValidationFailed,
-    errors.TooManyAttempts,
-    errors.TooManyRequests,
-    errors.RevocationsUnknown,
-    errors.DatabaseUnavailable,
-)
-WITH_PASSWORD = (errors.InvalidCredentials, errors.HashingBusy, *STEP_UP)
-
 
 @router.post(
     "/totp",
     summary="Enrol an authenticator app",
-    responses=error_responses(errors.FactorExists, *WITH_PASSWORD),
+    responses=error_responses(errors.FactorExists, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def enroll_totp(
@@ -84,7 +71,7 @@ async def confirm_totp(
 @router.delete(
     "/totp",
     summary="Remove the authenticator app",
-    responses=error_responses(errors.InvalidCode, errors.FactorNotFound, *WITH_PASSWORD),
+    responses=error_responses(errors.InvalidCode, errors.FactorNotFound, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def remove_totp(
@@ -104,7 +91,7 @@ async def remove_totp(
 @router.post(
     "/recovery-codes",
     summary="Renew the recovery codes",
-    responses=error_responses(errors.FactorNotFound, *WITH_PASSWORD),
+    responses=error_responses(errors.FactorNotFound, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def renew_recovery_codes(

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Query, Request
 
 from authapi import errors
 from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
+from authapi.api.error_sets import AUTHENTICATED, WITH_BODY
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, Page, PagedResponse, error_responses
-from authapi.schemas.pages import PageQuery
+from authapi.schemas.pagination import PageQuery
 from authapi.schemas.profile import (
     ActivityResponse,
     DeleteProfileRequest,
@@ -21,17 +22,8 @@ from authapi.services import account_deletion, audit_export, authorization, prof
 
 router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
 
-READ_ERRORS = (
-    errors.NotAuthenticated,
-    errors.InvalidAccessToken,
-    errors.TooManyRequests,
-    errors.RevocationsUnknown,
-    errors.DatabaseUnavailable,
-)
-WRITE_ERRORS = (*READ_ERRORS, errors.MalformedRequest, errors.ValidationFailed)
 
-
-@router.get("", summary="Read your profile", responses=error_responses(*READ_ERRORS))
+@router.get("", summary="Read your profile", responses=error_responses(*AUTHENTICATED))
 @limits.user
 async def read_profile(
     request: Request, db: DbSession, principal: CurrentPrincipal
@@ -44,7 +36,7 @@ async def read_profile(
 @router.get(
     "/activity",
     summary="See what happened to your account",
-    responses=error_responses(*READ_ERRORS, errors.ValidationFailed, errors.InvalidCursor),
+    responses=error_responses(*AUTHENTICATED, errors.ValidationFailed, errors.InvalidCursor),
 )
 @limits.user
 async def list_activity(
@@ -60,7 +52,7 @@ async def list_activity(
     )
 
 
-@router.get("/export", summary="Get all your data", responses=error_responses(*READ_ERRORS))
+@router.get("/export", summary="Get all your data", responses=error_responses(*AUTHENTICATED))
 @limits.user
 async def export_profile(
     request: Request, db: DbSession, principal: CurrentPrincipal
@@ -72,7 +64,7 @@ async def export_profile(
     )
 
 
-@router.put("", summary="Replace your profile", responses=error_responses(*WRITE_ERRORS))
+@router.put("", summary="Replace your profile", responses=error_responses(*AUTHENTICATED, *WITH_BODY))
 @limits.user
 async def replace_profile(
     request: Request, body: ReplaceProfileRequest, db: DbSession, principal: CurrentPrincipal
@@ -82,7 +74,9 @@ async def replace_profile(
     return ApiResponse(message="Your profile is saved.", data=ProfileResponse.model_validate(user))
 
 
-@router.patch("", summary="Change parts of your profile", responses=error_responses(*WRITE_ERRORS))
+@router.patch(
+    "", summary="Change parts of your profile", responses=error_responses(*AUTHENTICATED, *WITH_BODY)
+)
 @limits.user
 async def update_profile(
     request: Request, body: UpdateProfileRequest, db: DbSession, principal: CurrentPrincipal
@@ -96,7 +90,12 @@ async def update_profile(
     "",
     summary="Delete your account",
     responses=error_responses(
-        *WRITE_ERRORS, errors.InvalidCredentials, errors.LastAdmin, errors.TooManyAttempts, errors.HashingBusy
+        *AUTHENTICATED,
+        *WITH_BODY,
+        errors.InvalidCredentials,
+        errors.LastAdmin,
+        errors.TooManyAttempts,
+        errors.HashingBusy,
     ),
 )
 @limits.auth

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from authapi import errors
 from authapi.api import token_cookies
 from authapi.api.dependencies import CurrentPrincipal, DbSession, OptionalPrincipal, RuntimeDep
+from authapi.api.error_sets import AUTHENTICATED
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.auth import (
@@ -22,14 +23,6 @@ from authapi.services import reauthentication, token_refresh, user_sessions
 from authapi.services.user_sessions import SessionTokens
 
 router = APIRouter(prefix="/api/auth", tags=["sessions"], route_class=ApiRoute)
-
-AUTHENTICATED = (
-    errors.NotAuthenticated,
-    errors.InvalidAccessToken,
-    errors.TooManyRequests,
-    errors.RevocationsUnknown,
-    errors.DatabaseUnavailable,
-)
 
 
 @router.post(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi.enums import AuditAction, Outcome
 from authapi.models import AuditEvent
 from authapi.models.base import lowest_id
-from authapi.repositories.pages import Keyset, Page, list_id, read_page
+from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count
 
 # An event gets its key and its instant at once. But keys never go back: where a clock is set back, they wait for

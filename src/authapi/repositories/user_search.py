@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, raiseload
 
 from authapi.models import User
-from authapi.repositories.pages import Keyset, Page, list_id, read_page
+from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 
 # By database: what a text must hold so that the index of trigrams serves it; None if there is no such index.
 _INDEXED: WeakKeyDictionary[Engine, re.Pattern[str] | None] = WeakKeyDictionary()

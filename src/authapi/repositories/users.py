@@ -13,7 +13,7 @@ from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
 from authapi.repositories import planning, user_search
-from authapi.repositories.pages import Keyset, Page, list_id, read_page
+from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count, plan_for_these_values
 
 # Put together once, like every statement of a refresh.

@@ -9,7 +9,7 @@ from pydantic import Field
 from authapi.enums import Locale, UserSort, UserStatus
 from authapi.schemas.envelope import FromString, RequestModel, ResponseModel
 from authapi.schemas.fields import Email, FullName, Password, Phone
-from authapi.schemas.pages import PageQuery
+from authapi.schemas.pagination import PageQuery
 from authapi.schemas.roles import RoleName
 
 RoleNames = Annotated[list[RoleName], Field(max_length=50, examples=[["user"]])]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, IPvA
 
 from authapi.enums import AuditAction, Outcome
 from authapi.schemas.envelope import ResponseModel
-from authapi.schemas.pages import PageQuery
+from authapi.schemas.pagination import PageQuery
 
 
 def _to_utc(value: datetime) -> datetime:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi.models import AuditEvent
 from authapi.repositories import audit_chain, audit_events
 from authapi.repositories.audit_events import EventFilter
-from authapi.repositories.pages import Page
+from authapi.repositories.pagination import Page
 
 BATCH = 1000
 

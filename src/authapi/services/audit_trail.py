@@ -11,7 +11,7 @@ from authapi.models import AuditEvent
 from authapi.principal import Principal
 from authapi.repositories import audit_events
 from authapi.repositories.audit_events import EventFilter
-from authapi.repositories.pages import Page
+from authapi.repositories.pagination import Page
 from authapi.services import admin_trail
 
 __all__ = ["EventFilter", "list_events"]

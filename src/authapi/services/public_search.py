@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi.models import User
 from authapi.models.user import name_key
 from authapi.repositories import user_search
-from authapi.repositories.pages import Page
+from authapi.repositories.pagination import Page
 
 
 async def search(db: AsyncSession, *, text: str, cursor: str | None, limit: int) -> Page[User]:

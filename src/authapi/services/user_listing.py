@@ -11,7 +11,7 @@ from authapi.models import User
 from authapi.models.user import name_key
 from authapi.principal import Principal
 from authapi.repositories import users
-from authapi.repositories.pages import Page
+from authapi.repositories.pagination import Page
 from authapi.services import admin_trail
 
 
