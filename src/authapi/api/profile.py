@@ -18,7 +18,7 @@ from authapi.schemas.profile import (
     ReplaceProfileRequest,
     UpdateProfileRequest,
 )
-from authapi.services import account_deletion, audit_export, authorization, profile, profile_export
+from authapi.services import account_deletion, audit_trail, authorization, profile, profile_export
 
 router = APIRouter(prefix="/api/profile", tags=["users"], route_class=ApiRoute)
 
@@ -44,7 +44,7 @@ async def list_activity(
 ) -> PagedResponse[ActivityResponse]:
     """List the security events of your own account, the newest first."""
     user = await authorization.get_active_user(db, principal)
-    page = await audit_export.list_activity(db, user_id=user.id, cursor=query.cursor, limit=query.limit)
+    page = await audit_trail.list_activity(db, user_id=user.id, cursor=query.cursor, limit=query.limit)
     return PagedResponse(
         message="This is what happened to your account.",
         data=[ActivityResponse.model_validate(event) for event in page.items],

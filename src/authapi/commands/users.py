@@ -124,20 +124,10 @@ async def _set_disabled(settings: Settings, *, email: str, disabled: bool) -> No
 
 async def _list(settings: Settings, *, limit: int) -> tuple[list[tuple[str, ...]], bool]:
     """The rows of the table, and whether there are more."""
-    from authapi.enums import UserSort
-    from authapi.repositories import users
+    from authapi.services.user_listing import list_by_email
 
     async with open_runtime(settings) as runtime, runtime.database.reading() as db:
-        page = await users.list_page(
-            db,
-            email_part="",
-            name_part="",
-            role=None,
-            status=None,
-            sort=UserSort.EMAIL,
-            cursor=None,
-            limit=limit,
-        )
+        page = await list_by_email(db, limit=limit)
     rows: list[tuple[str, ...]] = [
         (
             user.email,

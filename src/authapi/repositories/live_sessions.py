@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import User, UserSession
+from authapi.repositories.user_sessions import is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ async def find(db: AsyncSession, user_session_id: UUID, *, now: datetime) -> Liv
         .join(User, User.id == UserSession.user_id)
         .where(
             UserSession.id == user_session_id,
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > now,
-            UserSession.idle_expires_at > now,
+            *is_live(now),
             User.disabled_at.is_(None),
             User.deleted_at.is_(None),
         )

@@ -1,17 +1,14 @@
-"""Hands the audit trail out, to the operator and to each user what concerns him."""
+"""Hands the audit trail out to the operator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import AuditEvent
-from authapi.repositories import audit_chain, audit_events
-from authapi.repositories.audit_events import EventFilter
-from authapi.repositories.pagination import Page
+from authapi.repositories import audit_chain
 
 BATCH = 1000
 
@@ -33,13 +30,6 @@ async def read_on(db: AsyncSession, *, position: int, since: datetime | None) ->
     )
     db.expunge_all()
     return page
-
-
-async def list_activity(
-    db: AsyncSession, *, user_id: UUID, cursor: str | None, limit: int
-) -> Page[AuditEvent]:
-    """What happened to a user's account, newest first; raises `InvalidCursor`."""
-    return await audit_events.list_page(db, EventFilter(subject_id=user_id), cursor=cursor, limit=limit)
 
 
 def as_document(event: AuditEvent) -> dict[str, Any]:

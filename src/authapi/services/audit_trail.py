@@ -1,4 +1,4 @@
-"""Audit trail: who looks at what happened."""
+"""Audit trail: administrators look at what happened, and users at what happened to their account."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -14,7 +14,7 @@ from authapi.repositories.audit_events import EventFilter
 from authapi.repositories.pagination import Page
 from authapi.services import admin_trail
 
-__all__ = ["EventFilter", "list_events"]
+__all__ = ["EventFilter", "list_activity", "list_events"]
 
 
 async def list_events(
@@ -27,6 +27,13 @@ async def list_events(
         db, principal, AuditAction.AUDIT_EVENTS_LISTED, details=looked_for | {"count": len(page.items)}
     )
     return page
+
+
+async def list_activity(
+    db: AsyncSession, *, user_id: UUID, cursor: str | None, limit: int
+) -> Page[AuditEvent]:
+    """What happened to a user's account, newest first; raises `InvalidCursor`."""
+    return await audit_events.list_page(db, EventFilter(subject_id=user_id), cursor=cursor, limit=limit)
 
 
 def _as_json(value: str | UUID | datetime | None) -> str | None:

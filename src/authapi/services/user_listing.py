@@ -57,6 +57,20 @@ async def list_users(
     return page
 
 
+async def list_by_email(db: AsyncSession, *, limit: int) -> Page[User]:
+    """The first users in the order of their addresses, for the operator, who has no account to put on record."""
+    return await users.list_page(
+        db,
+        email_part="",
+        name_part="",
+        role=None,
+        status=None,
+        sort=UserSort.EMAIL,
+        cursor=None,
+        limit=limit,
+    )
+
+
 async def get_user(db: AsyncSession, principal: Principal, *, user_id: UUID) -> User:
     """One user, also one who is deleted and not erased yet; raises `UserNotFound`."""
     user = await users.find_by_id(db, user_id)
