@@ -23,7 +23,7 @@ from authapi.security.signing_keys import SigningKey, VerifyingKey
 # so nobody can pose as it.
 FIRST_PARTY_CLIENT_ID = "authapi"
 # An entry is about a kilobyte.
-MAX_REMEMBERED_TOKENS = 20_000
+MAX_REMEMBERED_TOKENS = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ every refusal is InvalidAccessToken.
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from jose import jws
@@ -83,7 +85,7 @@ class AccessTokenClaims:
     @property
     def scopes(self) -> frozenset[str]:
         """The scope values one by one."""
-        return frozenset(self.scope.split())
+        return _values(self.scope)
 
     @property
     def is_service_client(self) -> bool:
@@ -249,7 +251,8 @@ def _text(members: Mapping[str, Any], name: str) -> str:
     value = members.get(name)
     if not isinstance(value, str) or not value or _UNSAFE_TEXT.search(value):
         _refuse(f"bad_{name}")
-    return value
+    # Thousands of claims are remembered, most of which say the same: one text for all.
+    return sys.intern(value)
 
 
 def _texts(members: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -271,7 +274,12 @@ def _scope(members: Mapping[str, Any]) -> str:
     scope = members.get("scope")
     if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
         _refuse("bad_scope")
-    return scope
+    return sys.intern(scope)
+
+
+@lru_cache(maxsize=256)
+def _values(scope: str) -> frozenset[str]:
+    return frozenset(scope.split())
 
 
 def _is_flat(value: object) -> bool:
