@@ -17,7 +17,18 @@ from tests.faults.scenarios import SCENARIOS, NotTried, World
 from tests.faults.table import Row, Status, line, markdown
 from tests.support.processes import ServerError, scratch_directory
 
-MODULES = ("database", "failover", "processes", "clients", "hashing", "storage", "strings", "kills", "soak")
+MODULES = (
+    "database",
+    "failover",
+    "processes",
+    "clients",
+    "hashing",
+    "storage",
+    "strings",
+    "refreshes",
+    "kills",
+    "soak",
+)
 DOCUMENT = Path("docs/faults.md")
 BEGIN, END = "<!-- results: written by make faults -->", "<!-- end of the results -->"
 
