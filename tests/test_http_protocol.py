@@ -101,11 +101,11 @@ class TestPipeline:
         assert answer.count(b"HTTP/1.1 200") == 11
 
     async def test_thousands_are_not_taken_apart(self, port: int) -> None:
-        before = BoundedHttpProtocol.events
+        before = http_protocol.PROGRESS.events
         # Closed with most of it unread, which may cost the client the answer.
         answer = await exchange(port, 5000 * REQUEST)
         assert answer.count(b"HTTP/1.1 200") <= http_protocol.MOST_PIPELINED
-        assert BoundedHttpProtocol.events - before < 100
+        assert http_protocol.PROGRESS.events - before < 100
 
 
 class TestSlowHead:

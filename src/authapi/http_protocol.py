@@ -27,6 +27,17 @@ MOST_CONNECTIONS = 8192
 MOST_PIPELINED = 16
 
 
+class Progress:
+    """How often any connection has read or answered: a loop that does so for long is busy, not hanging."""
+
+    def __init__(self) -> None:
+        self.events = 0
+
+
+# An object of its own: each change of a class's attribute makes Python forget what it knows about the class.
+PROGRESS = Progress()
+
+
 def _connection_limit() -> int:
     if sys.platform == "win32":
         return MOST_CONNECTIONS
@@ -46,8 +57,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """
 
     max_connections: ClassVar[int] = _connection_limit()
-    # How often any connection has read or answered: a loop that does so for long is busy, not hanging.
-    events: ClassVar[int] = 0
     # Those without a complete request, the oldest first.
     _waiting: ClassVar[dict["BoundedHttpProtocol", None]] = {}
 
@@ -72,7 +81,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        BoundedHttpProtocol.events += 1
+        PROGRESS.events += 1
         if (self.cycle is None or self.cycle.response_complete) and self._read_timer is None:
             # Also for stray line breaks between requests, which end uvicorn's keep-alive timeout.
             self._wait_for_head()
@@ -111,7 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        BoundedHttpProtocol.events += 1
+        PROGRESS.events += 1
         super().on_response_complete()
         if not self.pipeline:
             self._waiting[self] = None

@@ -20,7 +20,7 @@ def create_served_app() -> "FastAPI":
     """The application for the environment's settings; called by uvicorn in the event loop that will serve it."""
     # As in `serve`, for worker processes; `create_configured_app` switches it on again.
     gc.disable()
-    from authapi.http_protocol import BoundedHttpProtocol
+    from authapi.http_protocol import PROGRESS
     from authapi.loop_watchdog import LoopWatchdog
     from authapi.main import create_configured_app
 
@@ -30,7 +30,7 @@ def create_served_app() -> "FastAPI":
     app = create_configured_app()
     # A single process of development is left alone: nobody would start another, and breakpoints hold the loop.
     if supervisor is not None or app.state.runtime.settings.is_production:
-        watchdog = LoopWatchdog(asyncio.get_running_loop(), progress=lambda: BoundedHttpProtocol.events)
+        watchdog = LoopWatchdog(asyncio.get_running_loop(), progress=lambda: PROGRESS.events)
         watchdog.start()
     return app
 
