@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random  # noqa: TID251 - not a secret: the same run twice
 from uuid import uuid4
 
@@ -128,7 +129,7 @@ class Person:
     async def _log_in(self) -> None:
         # The latest is tried first; the one before only counts while the change was not acknowledged.
         for password in reversed(self._passwords):
-            answer = await self._ask("login", lambda host, p=password: self._log_in_at(host, p))  # type: ignore[misc]
+            answer = await self._ask("login", partial(self._log_in_at, password=password))
             if answer is None:
                 return
             if answer.status == 200:

@@ -12,10 +12,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from authapi import migrations
 from authapi.runtime import Runtime
 from tests.conftest import make_settings
 from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.support.databases import migrated_database
 from tests.support.workers import SECRET_KEY, Worker, running_workers, start_workers, worker_environment
 
 ME = "/api/auth/me"
@@ -61,14 +61,7 @@ async def cluster(
 ) -> AsyncIterator[Cluster]:
     kind, number = request.param
     directory = tmp_path_factory.mktemp(f"cluster_{kind}")
-    if kind == "sqlite":
-        url = f"sqlite+aiosqlite:///{directory / 'authapi.sqlite3'}"
-    else:
-        server = request.getfixturevalue("postgres_server")
-        name = f"cluster_{uuid4().hex[:12]}"
-        server.create_database(name)
-        url = server.url(name)
-    await migrations.upgrade(url)
+    url = await migrated_database(request, kind, directory)
     environment = worker_environment(directory, DATABASE__URL=url, SECRET_KEY=SECRET_KEY)
     async with AsyncExitStack() as stack:
         workers = await stack.enter_async_context(running_workers(directory, environment, number=number))
