@@ -1,12 +1,14 @@
 """The access log: a line for nearly every request, which must cost little.
 
 Through structlog and logging a line takes a fifth of what a request takes that is answered from memory. As JSON
-it is therefore written from here: checked words and numbers, in which there is no secret to look for.
+it is therefore put together here: checked words and numbers, in which there is no secret to look for.
 """
 
 import json
 import logging
 from collections.abc import Callable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 
 import structlog
 
@@ -43,22 +45,35 @@ class AccessLog:
                 level, "http.request", method=method, route=route, status=status, duration_ms=duration_ms
             )
             return
+        what, where = _fixed_members(level, method, route)
         self.write_line(
-            json.dumps(
-                {
-                    "timestamp": clock.utc_now().isoformat(timespec="microseconds")[:-6] + "Z",
-                    "level": logging.getLevelName(level).lower(),
-                    "logger": NAME,
-                    "event": "http.request",
-                    "request_id": context.request_id,
-                    "ip": context.ip,
-                    "method": method,
-                    "route": route,
-                    "status": status,
-                    "duration_ms": duration_ms,
-                }
+            _LINE
+            % (
+                clock.utc_now().isoformat(timespec="microseconds")[:-6],
+                what,
+                _json_text(context.request_id),
+                _json_text(context.ip),
+                where,
+                "null" if status is None else status,
+                duration_ms,
             )
         )
+
+
+# As `json.dumps` writes it, which would take longer than the rest.
+_LINE = '{"timestamp": "%sZ", %s, "request_id": %s, "ip": %s, %s, "status": %s, "duration_ms": %s}'
+
+
+@lru_cache(maxsize=1024)
+def _fixed_members(level: int, method: str, route: str) -> tuple[str, str]:
+    """What lines about a route have in common: the members before the caller's, and those after."""
+    what = {"level": logging.getLevelName(level).lower(), "logger": NAME, "event": "http.request"}
+    where = {"method": method, "route": route}
+    return json.dumps(what)[1:-1], json.dumps(where)[1:-1]
+
+
+def _json_text(text: str | None) -> str:
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 ACCESS_LOG = AccessLog()

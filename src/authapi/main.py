@@ -33,9 +33,9 @@ from authapi.api import (
     tokens,
     well_known,
 )
-from authapi.api.dependencies import verified_token
-from authapi.api.gateway_shortcut import GatewayShortcut
+from authapi.api.dependencies import find_verified, verified_token
 from authapi.api.route import add_routes
+from authapi.api.shortcuts import GatewayShortcut, MeShortcut
 from authapi.background import finish
 from authapi.client_address import TrustedProxies
 from authapi.error_handlers import install_error_handlers
@@ -195,6 +195,7 @@ def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:
     # The last one added is the outermost. The catch-all for exceptions sits inside the layers that add
     # request id, security and CORS headers, so that a 500 carries them too.
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(MeShortcut)
     app.add_middleware(UnhandledErrorsMiddleware)
     app.add_middleware(
         CORSMiddleware,
@@ -217,6 +218,8 @@ def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:
 
 def _identify(request: Request) -> str | None:
     """The user whose limit a request counts against; raises `InvalidAccessToken` for a token that fails."""
+    if (verified := find_verified(request)) is not None:
+        return verified.claims.sub
     scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() != "bearer":
         return None

@@ -220,10 +220,7 @@ class LimitedRoute(APIRoute):
             await _rate_limits(request).spend(request, name=name, endpoint=endpoint)
             response = await handler(request)
             # On the raw list: `headers.update` walks through all of them for each.
-            response.raw_headers += [
-                (header.lower().encode(), value.encode())
-                for header, value in rate_limit_headers(request.scope).items()
-            ]
+            response.raw_headers += rate_limit_header_lines(request.scope)
             return response
 
         return limited_handler
@@ -237,6 +234,11 @@ def rate_limit_headers(scope: Scope) -> dict[str, str]:
     """
     headers: dict[str, str] = scope.get("state", {}).get("rate_limit_headers", {})
     return headers
+
+
+def rate_limit_header_lines(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return the same headers as a server takes them."""
+    return [(name.lower().encode(), value.encode()) for name, value in rate_limit_headers(scope).items()]
 
 
 def address_key(request: Request) -> str:

@@ -9,6 +9,7 @@ from authapi.api.route import ApiRoute, hashes_password
 from authapi.api.token_cookies import BodyTokens
 from authapi.enums import Factor, TokenDelivery
 from authapi.languages import negotiate_locale
+from authapi.principal import Principal
 from authapi.rate_limit import limits
 from authapi.schemas.auth import (
     LoginRequest,
@@ -40,6 +41,11 @@ router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ApiRoute)
 @limits.user
 async def me(request: Request, principal: CurrentPrincipal) -> ApiResponse[MeResponse]:
     """Read the caller's identity from the token alone, without the database."""
+    return me_answer(principal)
+
+
+def me_answer(principal: Principal) -> ApiResponse[MeResponse]:
+    """Show a caller who the token speaks for."""
     return ApiResponse(
         message="This is who the token speaks for.",
         data=MeResponse(

@@ -56,12 +56,24 @@ def verified_token(request: Request, token: str) -> VerifiedToken:
 
     Raises `InvalidAccessToken`, `RevocationsUnknown`.
     """
-    verified: VerifiedToken | None = request.scope.get(_VERIFIED)
+    verified = find_verified(request)
     if verified is None:
         # The runtime is no dependency here: solving one takes FastAPI longer than checking a known token.
         runtime: Runtime = request.app.state.runtime
-        verified = request.scope[_VERIFIED] = runtime.tokens.verify(token)
+        verified = runtime.tokens.verify(token)
+        remember_verified(request, verified)
     return verified
+
+
+def find_verified(request: Request) -> VerifiedToken | None:
+    """What `remember_verified` has kept."""
+    verified: VerifiedToken | None = request.scope.get(_VERIFIED)
+    return verified
+
+
+def remember_verified(request: Request, verified: VerifiedToken) -> None:
+    """Keep what the request's token says, for whoever asks `verified_token` next."""
+    request.scope[_VERIFIED] = verified
 
 
 async def get_principal(

@@ -93,8 +93,10 @@ def _describe(scope: Scope) -> RequestContext:
 
 def choose_request_id(headers: Mapping[bytes, bytes]) -> str:
     """The id that the caller offers, if it is harmless, or a new one."""
-    offered = headers.get(b"x-request-id", b"").decode("latin-1")
-    return offered if _REQUEST_ID.fullmatch(offered) else str(uuid7())
+    offered = headers.get(b"x-request-id")
+    if offered is not None and _REQUEST_ID.fullmatch(text := offered.decode("latin-1")):
+        return text
+    return str(uuid7())
 
 
 @lru_cache(maxsize=1024)

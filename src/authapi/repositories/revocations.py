@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, cast, func, insert, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
@@ -56,19 +56,8 @@ async def read_on(db: AsyncSession, *, position: int, now: datetime) -> Revocati
     transaction that was still running: what such a transaction writes is read by the next call, at the price
     of reading some rows twice.
     """
-    if _is_postgresql(db):
-        horizon = _as_bigint(func.pg_snapshot_xmin(func.pg_current_snapshot()))
-        is_new: ColumnElement[bool] = Revocation.transaction_id >= position
-    else:
-        horizon = select(func.coalesce(func.max(Revocation.id), 0)).scalar_subquery()
-        is_new = Revocation.id > position
-    statement = (
-        select(literal(1), horizon.label("horizon"), Revocation)
-        .select_from(select(literal(1).label("one")).subquery())
-        .join(Revocation, is_new & (Revocation.expires_at > now), isouter=True)
-        .order_by(Revocation.id)
-    )
-    rows = (await db.execute(statement)).all()
+    statement = _READ_ON_POSTGRESQL if _is_postgresql(db) else _READ_ON_SQLITE
+    rows = (await db.execute(statement, {"position": position, "now": now})).all()
     return RevocationPage([row[2] for row in rows if row[2] is not None], rows[0][1])
 
 
@@ -87,3 +76,23 @@ def _as_bigint(expression: ColumnElement[Any]) -> ColumnElement[int]:
 
 def _is_postgresql(db: AsyncSession) -> bool:
     return db.get_bind().dialect.name == "postgresql"
+
+
+def _reading_on(horizon: ColumnElement[int], is_new: ColumnElement[bool]) -> Select[Any]:
+    is_current = Revocation.expires_at > bindparam("now")
+    return (
+        select(literal(1), horizon.label("horizon"), Revocation)
+        .select_from(select(literal(1).label("one")).subquery())
+        .join(Revocation, is_new & is_current, isouter=True)
+        .order_by(Revocation.id)
+    )
+
+
+# Put together once: every process asks four times a second.
+_POSITION = bindparam("position", type_=BigInteger)
+_READ_ON_POSTGRESQL = _reading_on(
+    _as_bigint(func.pg_snapshot_xmin(func.pg_current_snapshot())), Revocation.transaction_id >= _POSITION
+)
+_READ_ON_SQLITE = _reading_on(
+    select(func.coalesce(func.max(Revocation.id), 0)).scalar_subquery(), Revocation.id > _POSITION
+)

@@ -48,7 +48,7 @@ def sealing_task(runtime: Runtime) -> Repeating:
     """The loop that seals what has come in, on whichever host gets to it first."""
 
     async def seal_all() -> None:
-        async with runtime.database.reading() as db:
+        async with runtime.database.reading(in_transaction=False) as db:
             if not await audit_chain.has_unsealed(db):
                 return
         while True:

@@ -20,7 +20,7 @@ from authapi.security.sealing import SealBroken
 from authapi.services.mail_outbox import sealer, unseal
 
 # Mails of other processes, and those whose next attempt is due, are found after this.
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 # Each sends one mail after the other, over a connection of its own.
 SENDERS = 4
 # Longer than an attempt may take: until then nobody else sends a mail, even if its sender was killed.
@@ -104,7 +104,7 @@ class MailDelivery:
         if not idle:
             return
         # Looking alone needs no write lock, which SQLite has only one of.
-        async with self._database.reading() as db:
+        async with self._database.reading(in_transaction=False) as db:
             due = await mail_messages.count_due(db, now=clock.utc_now(), limit=idle)
         for _ in range(due):
             sender = asyncio.create_task(self._send_all(), name="mail-sender")

@@ -48,7 +48,10 @@ class RevocationFollower:
     async def read_on(self) -> None:
         """Take over what was committed since the last call."""
         read_at = time.monotonic()
-        async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._database.reading() as db:
+        async with (
+            asyncio.timeout(READ_TIMEOUT_SECONDS),
+            self._database.reading(in_transaction=False) as db,
+        ):
             page = await revocations.read_on(db, position=self._position, now=clock.utc_now())
             if page.position < self._position:
                 # Another server has taken over, or old rows were purged: what is new has a lower number.
