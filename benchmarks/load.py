@@ -126,8 +126,10 @@ async def closed_loop(base_url: str, senders: Sequence[Send], *, seconds: float)
     def drive(send: Send) -> Callable[[Connection, Reply], None]:
         def on_reply(connection: Connection, reply: Reply) -> None:
             answers.load.note(reply)
+            # Also of the last reply: it may hold what the next round begins with.
+            request = send(reply)
             if time.perf_counter() < deadline:
-                connection.send(send(reply))
+                connection.send(request)
             else:
                 answers.count()
 

@@ -180,8 +180,8 @@ async def test_iat_is_what_the_session_has_on_record(runtime: Runtime, accounts:
     account = await accounts.register()
     token = account.data["refresh_token"]
     for _ in range(3):
-        async with runtime.database.unit_of_work() as db:
-            tokens = await token_refresh.refresh(db, runtime, refresh_token=token)
+        tokens = await token_refresh.refresh(runtime, refresh_token=token)
+        async with runtime.database.reading() as db:
             user = await users.find_by_id(db, UUID(str(account.id)))
         assert user is not None
         token = tokens.refresh_token

@@ -79,14 +79,19 @@ class Database:
         committing, nobody knows the outcome.
         """
         deadline = _Deadline(self._patience if bounded else None)
-        async with deadline.timeout, _closed_at_end(self._sessions(info={_DEADLINE: deadline})) as db:
+        db = self._sessions(info={_DEADLINE: deadline})
+        async with deadline.timeout:
             try:
                 yield db
+                await _commit(db)
             except AuthApiError as error:
                 if error.keeps_writes:
                     await _commit(db)
                 raise
-            await _commit(db)
+            finally:
+                # As `async with db` does it, which takes its time even for a transaction that has ended.
+                if db.in_transaction():
+                    await asyncio.shield(asyncio.create_task(db.close()))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -169,21 +174,6 @@ async def hand_back_connection(db: AsyncSession) -> None:
 def after_commit(db: AsyncSession, callback: Callable[[], None]) -> None:
     """Call `callback` once the current transaction is committed, and never if it is rolled back."""
     db.info.setdefault(_CALLBACKS, []).append(callback)
-
-
-@asynccontextmanager
-async def _closed_at_end(db: AsyncSession) -> AsyncIterator[AsyncSession]:
-    """Close a session in a task of its own if its transaction is still open, as `async with db` always does.
-
-    Most have ended theirs by then, or never had one: the task would take a tenth of what a request takes.
-    """
-    try:
-        yield db
-    finally:
-        if db.in_transaction():
-            await asyncio.shield(asyncio.create_task(db.close()))
-        else:
-            db.expunge_all()
 
 
 async def _commit(db: AsyncSession) -> None:

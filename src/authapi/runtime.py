@@ -3,10 +3,13 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from authapi.batches import Batches
 from authapi.breached_passwords import BreachedPasswords
 from authapi.database import Database
 from authapi.hashing import Hasher
+from authapi.models import User, UserSession
 from authapi.observer import Observer
+from authapi.repositories.user_sessions import Rotation
 from authapi.revocation_set import RevocationSet
 from authapi.secret_keys import load_derived_keys
 from authapi.security.derived_keys import DerivedKeys
@@ -14,6 +17,19 @@ from authapi.security.opaque_tokens import DeviceTokenCodec, RefreshTokenCodec
 from authapi.settings import Settings
 from authapi.token_authority import TokenAuthority
 from authapi.turns import Turns
+
+# What one transaction rotates. Beyond some dozens it takes as long for each one more.
+MOST_ROTATIONS = 50
+# A connection that has gone silent keeps only the refreshes of its own transaction waiting.
+ROTATING_TRANSACTIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedSession:
+    """A session at its next generation, and its owner with the rights that he has after that."""
+
+    user_session: UserSession
+    owner: User
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,7 @@ class Runtime:
     hasher: Hasher
     breached_passwords: BreachedPasswords
     registrations: Turns
+    rotations: Batches[Rotation, RotatedSession | None]
     revocations: RevocationSet
     tokens: TokenAuthority
     refresh_tokens: RefreshTokenCodec
@@ -52,6 +69,7 @@ class Runtime:
             hasher=Hasher(settings.password, on_wait=observer.hash_started),
             breached_passwords=BreachedPasswords(settings.password),
             registrations=Turns(),
+            rotations=Batches(size=MOST_ROTATIONS, concurrency=ROTATING_TRANSACTIONS),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,

@@ -73,9 +73,7 @@ async def test_both_ways_spend_one_limit(make_app: MakeApp) -> None:
     assert int(short.headers["retry-after"]) > 0
 
 
-async def test_a_session_that_ends_is_refused_at_once(
-    client: httpx.AsyncClient, accounts: Accounts
-) -> None:
+async def test_a_session_that_ends_is_refused_at_once(client: httpx.AsyncClient, accounts: Accounts) -> None:
     account = await accounts.register()
     for _ in range(2):
         assert (await client.get(ME, headers=account.headers)).status_code == 200

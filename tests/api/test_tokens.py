@@ -1,5 +1,6 @@
 """The token endpoint and client authentication over HTTP, on both databases."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -164,6 +165,19 @@ class TestSessionsOfClients:
             assert rotated.status_code == 200
             claims = runtime.tokens.verify(rotated.json()["access_token"]).claims
         assert claims.client_id == service.client_id
+
+    async def test_a_client_with_many_sessions_does_not_use_up_the_connections(
+        self, make_app: MakeApp
+    ) -> None:
+        """A refresh that kept the connection that its client was looked up on would wait for a second one."""
+        async with make_app(database={"pool_size": 2}) as app, http_client(app) as client:
+            service = await register_client(app.state.runtime, "users:read")
+            account = await Accounts(client, app.state.runtime).register()
+            logins = [(await password_grant(client, account, auth=service.basic)).json() for _ in range(8)]
+            refreshed = await asyncio.gather(
+                *(refresh_grant(client, login["refresh_token"], auth=service.basic) for login in logins)
+            )
+        assert [response.status_code for response in refreshed] == [200] * 8
 
     async def test_a_login_at_authapi_itself_belongs_to_no_client(
         self, client: httpx.AsyncClient, accounts: Accounts, service: Client

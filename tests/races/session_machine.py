@@ -255,7 +255,7 @@ class SessionMachine(RuleBasedStateMachine):
         pair: SessionTokens | None = None
         refusal: type[errors.InvalidRefreshToken] | None = None
         try:
-            pair = self.in_transaction(lambda db: token_refresh.refresh(db, self.acting, refresh_token=token))
+            pair = self.run(token_refresh.refresh(self.acting, refresh_token=token))
         except errors.InvalidRefreshToken as refused:
             refusal = type(refused)
         self.clock.shift(timedelta(seconds=-skew))

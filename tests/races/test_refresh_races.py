@@ -26,8 +26,7 @@ ROUNDS = 50
 
 
 async def refresh(runtime: Runtime, token: str) -> SessionTokens:
-    async with runtime.database.unit_of_work() as db:
-        return await token_refresh.refresh(db, runtime, refresh_token=token)
+    return await token_refresh.refresh(runtime, refresh_token=token)
 
 
 async def open_sessions(runtime: Runtime, account: Account, number: int) -> list[SessionTokens]:

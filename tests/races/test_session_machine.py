@@ -7,15 +7,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from authapi import migrations
 from tests.conftest import make_settings
 from tests.races.session_machine import SessionMachine
+from tests.support.databases import migrated_database
 
 
 @pytest.mark.slow
-def test_no_order_of_events_breaks_a_session(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'authapi.sqlite3'}"
-    asyncio.run(migrations.upgrade(url))
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_no_order_of_events_breaks_a_session(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = asyncio.run(migrated_database(request, kind, tmp_path))
 
     class Machine(SessionMachine):
         settings_of_service = make_settings(

@@ -26,8 +26,7 @@ def noon() -> datetime:
 
 
 async def refresh(runtime: Runtime, refresh_token: str) -> SessionTokens:
-    async with runtime.database.unit_of_work() as db:
-        return await token_refresh.refresh(db, runtime, refresh_token=refresh_token)
+    return await token_refresh.refresh(runtime, refresh_token=refresh_token)
 
 
 async def void(runtime: Runtime, account: Account) -> None:

@@ -21,8 +21,7 @@ from tests.support.accounts import Accounts
 
 
 async def refresh(runtime: Runtime, token: str) -> SessionTokens:
-    async with runtime.database.unit_of_work() as db:
-        return await token_refresh.refresh(db, runtime, refresh_token=token)
+    return await token_refresh.refresh(runtime, refresh_token=token)
 
 
 class TestRefresh:

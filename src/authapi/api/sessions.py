@@ -42,7 +42,6 @@ router = APIRouter(prefix="/api/auth", tags=["sessions"], route_class=ApiRoute)
 async def refresh(
     request: Request,
     response: Response,
-    db: DbSession,
     runtime: RuntimeDep,
     body: RefreshRequest | None = None,
 ) -> ApiResponse[RefreshResponse]:
@@ -55,7 +54,7 @@ async def refresh(
     refresh_token = from_body or token_cookies.read_refresh_token(request, runtime.settings)
     if not refresh_token:
         raise errors.InvalidRefreshToken("none was sent")
-    tokens = await token_refresh.refresh(db, runtime, refresh_token=refresh_token)
+    tokens = await token_refresh.refresh(runtime, refresh_token=refresh_token)
     delivered = token_cookies.deliver(response, runtime.settings, tokens, in_cookie=from_body is None)
     return ApiResponse(message="Here is the next pair.", data=pair_response(tokens, delivered.refresh_token))
 

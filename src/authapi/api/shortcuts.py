@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authapi import errors
@@ -84,7 +85,8 @@ class MeShortcut:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._route = next(route for route in auth.router.routes if route.name == auth.me.__name__)
+        routes = [route for route in auth.router.routes if isinstance(route, Route)]
+        self._route = next(route for route in routes if route.endpoint is auth.me)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _plain_get(scope, self._route.path)

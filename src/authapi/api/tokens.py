@@ -9,6 +9,7 @@ from authapi import errors
 from authapi.api.client_authentication import PresentedCredentials, RequireClient, authenticate
 from authapi.api.dependencies import DbSession, RuntimeDep
 from authapi.api.oauth2_route import OAuth2Route
+from authapi.database import hand_back_connection
 from authapi.models import ServiceClient
 from authapi.rate_limit import LimitName, limits
 from authapi.runtime import Runtime
@@ -189,8 +190,9 @@ async def _refresh_grant(
 ) -> SessionTokens:
     if not form.refresh_token:
         raise errors.InvalidOAuth2Request("no refresh_token")
+    # Refreshes that each hold a connection and wait for another one would use up the pool.
+    await hand_back_connection(db)
     return await token_refresh.refresh(
-        db,
         runtime,
         refresh_token=form.refresh_token,
         client_id=_session_client_id(client),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, insert, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Executable, bindparam, cast, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
@@ -78,7 +78,7 @@ def _is_postgresql(db: AsyncSession) -> bool:
     return db.get_bind().dialect.name == "postgresql"
 
 
-def _reading_on(horizon: ColumnElement[int], is_new: ColumnElement[bool]) -> Select[Any]:
+def _reading_on(horizon: ColumnElement[int], is_new: ColumnElement[bool]) -> Executable:
     is_current = Revocation.expires_at > bindparam("now")
     return (
         select(literal(1), horizon.label("horizon"), Revocation)

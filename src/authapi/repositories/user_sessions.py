@@ -1,16 +1,42 @@
 """Logins on devices."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Table, Update, bindparam, case, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    String,
+    Table,
+    Update,
+    Uuid,
+    bindparam,
+    case,
+    column,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from authapi.enums import RevocationReason
-from authapi.models import UserSession
+from authapi.models import User, UserSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """That a session is to move on from a generation, at the request of a client from an address."""
+
+    user_session_id: UUID
+    generation: int
+    client_id: str
+    ip: str | None
 
 
 async def add(db: AsyncSession, user_session: UserSession) -> None:
@@ -48,28 +74,43 @@ async def list_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> list[U
 
 
 async def rotate(
-    db: AsyncSession,
-    user_session_id: UUID,
-    *,
-    generation: int,
-    now: datetime,
-    idle_expires_at: datetime,
-    ip: str | None,
+    db: AsyncSession, rotation: Rotation, *, now: datetime, idle_expires_at: datetime
 ) -> UserSession | None:
-    """Move a live session from `generation` to the next; None if it is not at that generation.
+    """Move a live session from its generation to the next; None if it is not at that generation.
+
+    Whose it is, the caller sees from the session.
 
     One conditional UPDATE: of any number of concurrent callers exactly one gets the row. `last_used_at` never
     goes back, even if the host that rotated before has a clock that is ahead.
     """
     values = {
-        "session_id": user_session_id,
-        "from_generation": generation,
+        "session_id": rotation.user_session_id,
+        "from_generation": rotation.generation,
         "now": now,
         "new_idle_expires_at": idle_expires_at,
-        "new_ip": ip,
+        "new_ip": rotation.ip,
     }
     found = await db.execute(_ROTATE, values, execution_options={"populate_existing": True})
     return found.scalar_one_or_none()
+
+
+async def rotate_all(
+    db: AsyncSession, rotations: Sequence[Rotation], *, now: datetime, idle_expires_at: datetime
+) -> Sequence[UserSession]:
+    """The same for several sessions, for PostgreSQL; returns those that have moved on.
+
+    Left out are those of another client or of a user who is not active, and those that are locked: to wait for
+    one would keep the others waiting, and two calls that wait for each other's rows would deadlock.
+    """
+    values = {
+        "session_ids": [rotation.user_session_id for rotation in rotations],
+        "generations": [rotation.generation for rotation in rotations],
+        "client_ids": [rotation.client_id for rotation in rotations],
+        "ips": [rotation.ip for rotation in rotations],
+        "now": now,
+        "new_idle_expires_at": idle_expires_at,
+    }
+    return (await db.scalars(_ROTATE_ALL, values)).all()
 
 
 async def revoke(
@@ -140,28 +181,74 @@ def is_live(now: datetime | BindParameter[datetime]) -> tuple[ColumnElement[bool
     )
 
 
+_SESSIONS = cast(Table, UserSession.__table__)
+_NOW: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
+
+
+def _rotated(ip: ColumnElement[str | None]) -> dict[str, ColumnElement[Any]]:
+    return {
+        "generation": UserSession.generation + 1,
+        "rotated_at": _NOW,
+        "last_used_at": case((UserSession.last_used_at > _NOW, UserSession.last_used_at), else_=_NOW),
+        "idle_expires_at": bindparam("new_idle_expires_at"),
+        "ip": ip,
+        "updated_at": _NOW,
+    }
+
+
 def _rotation() -> ExecutableReturnsRows:
-    sessions = cast(Table, UserSession.__table__)
-    now: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
     changed = (
-        update(sessions)
+        update(_SESSIONS)
         .where(
             UserSession.id == bindparam("session_id"),
             UserSession.generation == bindparam("from_generation"),
-            *is_live(now),
+            *is_live(_NOW),
         )
-        .values(
-            generation=UserSession.generation + 1,
-            rotated_at=now,
-            last_used_at=case((UserSession.last_used_at > now, UserSession.last_used_at), else_=now),
-            idle_expires_at=bindparam("new_idle_expires_at"),
-            ip=bindparam("new_ip"),
-            updated_at=now,
+        .values(_rotated(bindparam("new_ip")))
+        .returning(*_SESSIONS.columns)
+    )
+    return select(UserSession).from_statement(changed)
+
+
+def _rotation_of_all() -> ExecutableReturnsRows:
+    asked = (
+        func.unnest(
+            bindparam("session_ids", type_=ARRAY(Uuid)),
+            bindparam("generations", type_=ARRAY(BigInteger)),
+            bindparam("client_ids", type_=ARRAY(String)),
+            bindparam("ips", type_=ARRAY(String)),
         )
-        .returning(*sessions.columns)
+        .table_valued(
+            column("id", Uuid),
+            column("generation", BigInteger),
+            column("client_id", String),
+            column("ip", String),
+        )
+        .render_derived("asked")
+    )
+    free = (
+        select(UserSession.id, asked.c.ip)
+        .join(asked, asked.c.id == UserSession.id)
+        .join(User, User.id == UserSession.user_id)
+        .where(
+            User.disabled_at.is_(None),
+            User.deleted_at.is_(None),
+            UserSession.generation == asked.c.generation,
+            UserSession.client_id == asked.c.client_id,
+            *is_live(_NOW),
+        )
+        .with_for_update(of=UserSession, key_share=True, skip_locked=True)
+        .cte("free")
+    )
+    changed = (
+        update(_SESSIONS)
+        .where(UserSession.id == free.c.id)
+        .values(_rotated(free.c.ip))
+        .returning(*_SESSIONS.columns)
     )
     return select(UserSession).from_statement(changed)
 
 
 # Put together once: doing it at each refresh takes longer than all that the database does.
 _ROTATE = _rotation()
+_ROTATE_ALL = _rotation_of_all()

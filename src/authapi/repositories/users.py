@@ -1,10 +1,11 @@
 """Users and the roles assigned to them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import Uuid, any_, bindparam, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, raiseload
@@ -20,6 +21,12 @@ from authapi.repositories.planning import Count, count, plan_for_these_values
 _BY_ID = (
     select(User)
     .where(User.id == bindparam("user_id"))
+    .options(joinedload(User.roles).joinedload(Role.permissions))
+)
+# An array: as a list of parameters each number of them would be a statement of its own.
+_BY_IDS = (
+    select(User)
+    .where(User.id == any_(bindparam("user_ids", type_=ARRAY(Uuid))))
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
 _LOCK = select(User.id).where(User.id == bindparam("user_id")).with_for_update()
@@ -46,6 +53,14 @@ async def find_by_id(db: AsyncSession, user_id: UUID) -> User | None:
     """
     found = await db.scalars(_BY_ID, {"user_id": user_id}, execution_options={"populate_existing": True})
     return found.unique().one_or_none()
+
+
+async def find_all_by_id(db: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, User]:
+    """The same for several accounts, by their ids; for PostgreSQL."""
+    if not user_ids:
+        return {}
+    found = await db.scalars(_BY_IDS, {"user_ids": list(user_ids)})
+    return {user.id: user for user in found.unique()}
 
 
 async def lock(db: AsyncSession, user_id: UUID) -> None:

@@ -49,13 +49,15 @@ def reports_login(log_in: UseCase[P, T]) -> UseCase[P, T]:
     return reporting
 
 
-def reports_refusal(refresh: UseCase[P, T]) -> UseCase[P, T]:
+def reports_refusal(
+    refresh: Callable[Concatenate[Runtime, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Runtime, P], Coroutine[Any, Any, T]]:
     """Report a refused refresh; which kind of success it was, only the use case knows."""
 
     @wraps(refresh)
-    async def reporting(db: AsyncSession, runtime: Runtime, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def reporting(runtime: Runtime, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await refresh(db, runtime, *args, **kwargs)
+            return await refresh(runtime, *args, **kwargs)
         except errors.AuthApiError as error:
             if outcome := _REFUSED_REFRESHES.get(type(error)):
                 runtime.observer.refresh(outcome)

@@ -9,10 +9,12 @@ from authapi import clock, errors, request_context
 from authapi.enums import AuditAction, MailKind, Outcome, RevocationReason
 from authapi.models import User, UserSession
 from authapi.repositories import user_sessions, users
+from authapi.repositories.user_sessions import Rotation
 from authapi.runtime import Runtime
 from authapi.security.opaque_tokens import InvalidOpaqueToken, RefreshTokenParts
 from authapi.services import audit, notifications, revocation
 from authapi.services.outcomes import reports_refusal
+from authapi.services.refresh_batches import rotate_together
 from authapi.services.user_sessions import SessionTokens, issue_tokens
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
@@ -22,7 +24,6 @@ CLOCK_SKEW = timedelta(seconds=30)
 
 @reports_refusal
 async def refresh(
-    db: AsyncSession,
     runtime: Runtime,
     *,
     refresh_token: str,
@@ -33,31 +34,17 @@ async def refresh(
 
     The token of the current generation rotates. The one before it, within the grace, gets the current pair:
     two tabs, or a client that lost the reply. Any older one ends the session, whoever sends it. Rights are
-    read anew; `scopes` asks for some of them only. Raises `InvalidRefreshToken`, also for a client that the
-    session does not belong to, `RefreshTokenReused`, `InvalidScope`.
+    read anew; `scopes` asks for some of them only. In transactions of its own: the caller must hold none, or
+    those who wait for one another could use up the pool. Raises `InvalidRefreshToken`, also for a client that
+    the session does not belong to, `RefreshTokenReused`, `InvalidScope`.
     """
-    parts = _parse(runtime, refresh_token)
-    now = clock.utc_now()
-    rotated = await user_sessions.rotate(
-        db,
-        parts.session_id,
-        generation=parts.generation,
-        now=now,
-        idle_expires_at=now + runtime.settings.refresh_token.idle_lifetime,
-        ip=request_context.current().ip,
-    )
-    user_session = rotated or await _converge(db, runtime, parts)
-    # What is refused from here on rolls the rotation back.
-    if user_session.client_id != client_id:
-        raise errors.InvalidRefreshToken("issued_to_another_client")
-    _ensure_within(user_session, scopes)
-    # Read after the session's row, whose instant the token will say. A change of rights that comes after this
-    # read voids tokens of that instant; one that came before has been read.
-    user = await users.find_by_id(db, user_session.user_id)
-    if user is None or not user.is_active:
-        raise errors.InvalidRefreshToken("account_gone_or_disabled")
-    runtime.observer.refresh("rotated" if rotated else "converged")
-    return issue_tokens(runtime, user=user, user_session=user_session, narrowed_to=scopes)
+    rotation = _rotation(runtime, refresh_token, client_id)
+    # Scopes of its own may have to be refused, which undoes the rotation.
+    if scopes is None and (rotated := await rotate_together(runtime, rotation)) is not None:
+        runtime.observer.refresh("rotated")
+        return issue_tokens(runtime, user=rotated.owner, user_session=rotated.user_session)
+    async with runtime.database.unit_of_work(bounded=True) as db:
+        return await _refresh_alone(db, runtime, rotation, scopes)
 
 
 async def find_session_owner(
@@ -77,10 +64,31 @@ async def find_session_owner(
     return user, user_session
 
 
-async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts) -> UserSession:
+async def _refresh_alone(
+    db: AsyncSession, runtime: Runtime, rotation: Rotation, scopes: Collection[str] | None
+) -> SessionTokens:
+    now = clock.utc_now()
+    rotated = await user_sessions.rotate(
+        db, rotation, now=now, idle_expires_at=now + runtime.settings.refresh_token.idle_lifetime
+    )
+    user_session = rotated or await _converge(db, runtime, rotation)
+    # What is refused from here on rolls the rotation back.
+    if user_session.client_id != rotation.client_id:
+        raise errors.InvalidRefreshToken("issued_to_another_client")
+    _ensure_within(user_session, scopes)
+    # Read after the session's row, whose instant the token will say. A change of rights that comes after this
+    # read voids tokens of that instant; one that came before has been read.
+    user = await users.find_by_id(db, user_session.user_id)
+    if user is None or not user.is_active:
+        raise errors.InvalidRefreshToken("account_gone_or_disabled")
+    runtime.observer.refresh("rotated" if rotated else "converged")
+    return issue_tokens(runtime, user=user, user_session=user_session, narrowed_to=scopes)
+
+
+async def _converge(db: AsyncSession, runtime: Runtime, rotation: Rotation) -> UserSession:
     """Judge a token that did not rotate; returns the session if its owner gets the current pair."""
     now = clock.utc_now()
-    user_session = await user_sessions.find_by_id(db, parts.session_id)
+    user_session = await user_sessions.find_by_id(db, rotation.user_session_id)
     if user_session is None:
         raise errors.InvalidRefreshToken("no_such_session")
     if (
@@ -88,11 +96,11 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
         or min(user_session.expires_at, user_session.idle_expires_at) <= now
     ):
         raise errors.InvalidRefreshToken("session_ended")
-    if parts.generation >= user_session.generation:
+    if rotation.generation >= user_session.generation:
         raise errors.InvalidRefreshToken("never_issued")
     since_rotation = now - user_session.rotated_at
     grace = runtime.settings.refresh_token.grace
-    if parts.generation == user_session.generation - 1 and -CLOCK_SKEW <= since_rotation <= grace:
+    if rotation.generation == user_session.generation - 1 and -CLOCK_SKEW <= since_rotation <= grace:
         return user_session
     await revocation.revoke_user_sessions(
         db,
@@ -108,7 +116,7 @@ async def _converge(db: AsyncSession, runtime: Runtime, parts: RefreshTokenParts
         reason="older_generation",
         subject_id=user_session.user_id,
         user_session_id=user_session.id,
-        details={"generation": parts.generation, "current": user_session.generation},
+        details={"generation": rotation.generation, "current": user_session.generation},
     )
     owner = await users.find_by_id(db, user_session.user_id)
     if owner is not None:
@@ -122,6 +130,16 @@ def _ensure_within(user_session: UserSession, scopes: Collection[str] | None) ->
     if scopes is not None and user_session.scope is not None:
         if not set(scopes) <= set(user_session.scope.split()):
             raise errors.InvalidScope("more than the session was opened for")
+
+
+def _rotation(runtime: Runtime, refresh_token: str, client_id: str) -> Rotation:
+    parts = _parse(runtime, refresh_token)
+    return Rotation(
+        user_session_id=parts.session_id,
+        generation=parts.generation,
+        client_id=client_id,
+        ip=request_context.current().ip,
+    )
 
 
 def _parse(runtime: Runtime, refresh_token: str) -> RefreshTokenParts:

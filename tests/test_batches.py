@@ -1,0 +1,107 @@
+"""What comes at the same time is done together, and a batch is nobody's own."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from authapi import request_context
+from authapi.batches import Batches
+from authapi.request_context import RequestContext
+
+
+class Work:
+    """Doubles numbers, once it is let; keeps the batches that it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.go = asyncio.Event()
+
+    async def __call__(self, numbers: list[int]) -> list[int]:
+        self.batches.append(numbers)
+        await self.go.wait()
+        return [2 * number for number in numbers]
+
+
+@pytest.fixture
+async def work() -> Work:
+    return Work()
+
+
+def batches(*, size: int = 10, concurrency: int = 1) -> Batches[int, int]:
+    return Batches(size=size, concurrency=concurrency)
+
+
+async def start(joining: Batches[int, int], numbers: list[int], work: Any) -> "list[asyncio.Task[int]]":
+    tasks = [asyncio.create_task(joining.join(number, work)) for number in numbers]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+async def test_one_alone_starts_at_once(work: Work) -> None:
+    work.go.set()
+    assert await batches().join(21, work) == 42
+    assert work.batches == [[21]]
+
+
+async def test_what_comes_meanwhile_is_the_next_batch(work: Work) -> None:
+    joining = batches(size=3)
+    first = await start(joining, [1], work)
+    others = await start(joining, [2, 3, 4, 5], work)
+    work.go.set()
+    assert await asyncio.gather(*first, *others) == [2, 4, 6, 8, 10]
+    assert work.batches == [[1], [2, 3, 4], [5]]
+
+
+async def test_several_batches_at_a_time(work: Work) -> None:
+    joining = batches(concurrency=2)
+    tasks = [task for number in (1, 2, 3, 4) for task in await start(joining, [number], work)]
+    assert work.batches == [[1], [2]]
+    work.go.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    assert work.batches == [[1], [2], [3, 4]]
+
+
+async def test_who_leaves_breaks_nothing_off(work: Work) -> None:
+    joining = batches()
+    left, stayed = await start(joining, [1, 2], work)
+    left.cancel()
+    work.go.set()
+    assert await stayed == 4
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    assert await joining.join(3, work) == 6
+
+
+async def test_a_failure_is_everybodys_and_the_next_ones_go_on(work: Work) -> None:
+    async def fail(numbers: list[int]) -> list[int]:
+        await work(numbers)
+        raise TimeoutError
+
+    joining = batches()
+    failing = await start(joining, [1, 2], fail) + await start(joining, [3], fail)
+    work.go.set()
+    results = await asyncio.gather(*failing, return_exceptions=True)
+    assert [type(result) for result in results] == [TimeoutError] * 3
+    assert await joining.join(4, work) == 8
+
+
+async def test_work_that_is_broken_off_leaves_nobody_waiting(work: Work) -> None:
+    joining = batches()
+    (waiting,) = await start(joining, [1], work)
+    (task,) = joining._tasks
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 1)
+
+
+async def test_no_request_is_the_one_that_it_is_done_for() -> None:
+    seen = []
+
+    async def look(numbers: list[int]) -> list[int]:
+        seen.append(request_context.current())
+        return numbers
+
+    with request_context.bind(RequestContext(request_id="somebody's", ip="203.0.113.7")):
+        await batches().join(1, look)
+    assert seen == [RequestContext()]
