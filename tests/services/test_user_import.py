@@ -12,8 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from authapi.models import AuditEvent, PasswordCredential, User
 from authapi.repositories import users
 from authapi.runtime import Runtime
-from authapi.schemas import fields
-from authapi.services import imported_user, user_export, user_import
+from authapi.services import user_export, user_import
 from authapi.services.user_files import (
     MAX_LINE_BYTES,
     FileFormat,
@@ -245,11 +244,6 @@ class TestRefusedLines:
         given = lines({"email": "a@example.com", "roles": ["admin"]}, {"email": "b@example.com"})
         report, reasons = await run(runtime, given)
         assert (counts(report), reasons) == ((1, 0, 1), {1: "roles: are too many for an access token"})
-
-    def test_the_rules_are_those_for_people_who_register(self) -> None:
-        patterns = {str(fields.Phone), str(fields.FullName)}
-        assert any(repr(imported_user.PHONE) in pattern for pattern in patterns)
-        assert any(repr(imported_user.FULL_NAME) in pattern for pattern in patterns)
 
 
 def read(text: str | bytes, file_format: FileFormat) -> list[Line]:

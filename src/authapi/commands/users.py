@@ -8,9 +8,8 @@ import typer
 
 from authapi.commands import output, user_transfer
 from authapi.commands.environment import open_runtime, prepare_settings
+from authapi.field_limits import MAX_NAME_CHARACTERS
 from authapi.settings import Settings
-
-MAX_NAME_CHARACTERS = 200
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.command("import")(user_transfer.import_users)

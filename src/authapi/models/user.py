@@ -6,6 +6,7 @@ from sqlalchemy import Column, ForeignKey, Index, String, Table, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from authapi.enums import UserStatus
+from authapi.field_limits import MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS
 from authapi.models.base import (
     Base,
     IdMixin,
@@ -23,9 +24,6 @@ user_roles = Table(
     Column("role_id", ForeignKey("roles.id"), primary_key=True, index=True),
     Column("assigned_at", UtcDateTime, nullable=False),
 )
-
-
-MAX_NAME_CHARACTERS = 200
 
 
 def name_key(text: str) -> str:
@@ -59,7 +57,7 @@ class User(IdMixin, TimestampMixin, Base):
     email_verified_at: Mapped[datetime | None]
     full_name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
     full_name_key: Mapped[str] = mapped_column(byte_ordered_string(MAX_NAME_CHARACTERS), index=True)
-    phone: Mapped[str | None] = mapped_column(String(32))
+    phone: Mapped[str | None] = mapped_column(String(MAX_PHONE_CHARACTERS))
     locale: Mapped[str] = mapped_column(String(16), default="en")
     discoverable: Mapped[bool] = mapped_column(default=False)
     disabled_at: Mapped[datetime | None]

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints
 
 from authapi.emails import MAX_EMAIL_CHARACTERS
+from authapi.field_limits import FULL_NAME_PATTERN, MAX_NAME_CHARACTERS, MAX_PHONE_CHARACTERS, PHONE_PATTERN
 
 # The service checks the address itself, because the accepted domains are a setting.
 Email = Annotated[
@@ -20,12 +21,14 @@ Email = Annotated[
 Password = Annotated[SecretStr, Field(min_length=1, max_length=1024, examples=["correct Horse 7 battery"])]
 FullName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=FULL_NAME_PATTERN
+    ),
     Field(examples=["Ada Lovelace"]),
 ]
 Phone = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=32, pattern=r"^\+?[0-9 ()./-]{3,31}$"),
+    StringConstraints(strip_whitespace=True, max_length=MAX_PHONE_CHARACTERS, pattern=PHONE_PATTERN),
     Field(examples=["+44 20 7946 0018"]),
 ]
 RefreshToken = Annotated[

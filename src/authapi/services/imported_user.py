@@ -12,15 +12,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from authapi import clock
 from authapi.emails import EmailAddress, MalformedEmail, parse_email
 from authapi.enums import BuiltInRole
+from authapi.field_limits import FULL_NAME_PATTERN, MAX_NAME_CHARACTERS, PHONE_PATTERN
 from authapi.languages import negotiate_locale
 from authapi.models.base import new_id
-from authapi.models.user import MAX_NAME_CHARACTERS, name_key
+from authapi.models.user import name_key
 from authapi.runtime import Runtime
 from authapi.security.passwords import UnusableHash
 
-# The same as for people who register.
-PHONE = r"^\+?[0-9 ()./-]{3,31}$"
-FULL_NAME = r"^[^\x00-\x1f\x7f]*$"
 _FIELD_NAME = re.compile(r"[a-z_]{1,32}")
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,9 +52,10 @@ class _Values(BaseModel):
     id: UUID | None = None
     email: str
     full_name: Annotated[
-        str | None, StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=FULL_NAME)
+        str | None,
+        StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=FULL_NAME_PATTERN),
     ] = None
-    phone: Annotated[str | None, StringConstraints(pattern=PHONE)] = None
+    phone: Annotated[str | None, StringConstraints(pattern=PHONE_PATTERN)] = None
     locale: str | None = None
     discoverable: bool = False
     email_verified: bool = False
