@@ -14,13 +14,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from authapi.database import Database
+from authapi.repositories.advisory_locks import AdvisoryLock
 
 if TYPE_CHECKING:
     # Takes a tenth of a second to import, which every worker would spend that has nothing to migrate.
     from alembic.config import Config
 
-# Any number, as long as nothing else on the server takes an advisory lock of the same one.
-ADVISORY_LOCK = 0x61757468
 # A migration that cannot get its table lock gives up soon: every query queues up behind a waiting one.
 DDL_LOCK_TIMEOUT = "2s"
 MIGRATION_TIMEOUT = timedelta(minutes=10)
@@ -98,7 +97,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic import command
 
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATION.value})")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DDL_LOCK_TIMEOUT}'")
     config = alembic_config()
     config.attributes["connection"] = connection

@@ -16,7 +16,7 @@ checked, which slowapi's wrapper honours. Requests are counted per endpoint, lim
 
 import math
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
@@ -36,7 +36,7 @@ LimitName = Literal["auth", "refresh", "search", "public", "user", "admin", "ser
 LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 PER_USER: frozenset[LimitName] = frozenset({"user", "admin"})
 
-Identify = Callable[[Request], str | Awaitable[str | None] | None]
+Identify = Callable[[Request], str | None]
 """Returns the user id of a bearer token that verifies, else None; an AuthApiError counts as None."""
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -99,7 +99,7 @@ class RateLimits:
         allowances = self._allowances[name] if self.is_enabled else ()
         if not allowances:
             return
-        client = await self._client_key(request, name)
+        client = self._client_key(request, name)
         for allowance in allowances:
             key = f"{name}/{endpoint}/{client}/{allowance.text}"
             spending = await self._storage.spend(key, limit=allowance.amount, window=allowance.window)
@@ -122,19 +122,13 @@ class RateLimits:
         """Whether each worker counts alone because Redis does not answer."""
         return isinstance(self._storage, FallbackStorage) and self._storage.is_down
 
-    @property
-    def storage_failures(self) -> int:
-        """How often Redis did not answer in time since the start, for the metrics."""
-        return self._storage.failures if isinstance(self._storage, FallbackStorage) else 0
-
     async def close(self) -> None:
         await self._storage.close()
 
-    async def _client_key(self, request: Request, name: LimitName) -> str:
+    def _client_key(self, request: Request, name: LimitName) -> str:
         if name in PER_USER and self._identify is not None:
             try:
-                found = self._identify(request)
-                user_id = await found if isinstance(found, Awaitable) else found
+                user_id = self._identify(request)
             except AuthApiError:
                 user_id = None
             if user_id:

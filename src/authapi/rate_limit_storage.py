@@ -125,7 +125,6 @@ class FallbackStorage:
         self._calls: set[asyncio.Task[Spending]] = set()
         self._next_attempt_at = 0.0
         self.is_down = False
-        self.failures = 0
 
     async def spend(self, key: str, *, limit: int, window: int) -> Spending:
         seen = await self._local.spend(key, limit=limit, window=window)
@@ -168,7 +167,6 @@ class FallbackStorage:
             call.exception()  # Seen: nobody waits for a call any more that took too long.
 
     def _failed(self, error: Exception) -> None:
-        self.failures += 1
         if not self.is_down:
             self.is_down = True
             self._next_attempt_at = self._clock() + RETRY_INTERVAL

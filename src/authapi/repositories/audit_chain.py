@@ -4,19 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import AuditAnchor, AuditEvent
-
-# One host at a time seals; SQLite's write lock does the same by itself.
-_ADVISORY_LOCK = 0x61756469
+from authapi.repositories import advisory_locks
+from authapi.repositories.advisory_locks import AdvisoryLock
 
 
 async def lock(db: AsyncSession) -> None:
     """Keep other hosts from sealing or purging until the transaction ends."""
-    if db.get_bind().dialect.name == "postgresql":
-        await db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    await advisory_locks.lock(db, AdvisoryLock.AUDIT_CHAIN)
 
 
 async def find_anchor(db: AsyncSession, name: str) -> AuditAnchor | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, and_, delete, or_, select, text, union
+from sqlalchemy import ColumnElement, Executable, and_, delete, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -21,17 +21,13 @@ from authapi.models import (
     UserSession,
 )
 from authapi.models.base import Base
-from authapi.repositories import audit_chain
-
-_ADVISORY_LOCK = 0x70757267
+from authapi.repositories import advisory_locks, audit_chain
+from authapi.repositories.advisory_locks import AdvisoryLock
 
 
 async def try_lock(db: AsyncSession) -> bool:
     """Be the only host that purges until the transaction ends; False if another one is."""
-    if db.get_bind().dialect.name != "postgresql":
-        return True
-    statement = text("SELECT pg_try_advisory_xact_lock(:key)")
-    return bool(await db.scalar(statement, {"key": _ADVISORY_LOCK}))
+    return await advisory_locks.try_lock(db, AdvisoryLock.HOUSEKEEPING)
 
 
 async def purge(db: AsyncSession, table: str, *, before: datetime, limit: int) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import LoginThrottle
+from authapi.repositories.dialect import is_postgresql
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ async def count(
 
     A key whose window began before `window_start` begins a new one.
     """
-    insert = postgresql.insert if db.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if is_postgresql(db) else sqlite.insert
     # Sorted: two logins that share keys lock them in the same order.
     rows = [
         {

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.enums import MailKind, MailState
 from authapi.models import MailMessage
+from authapi.repositories import advisory_locks
 
 
 async def add(db: AsyncSession, message: MailMessage) -> None:
@@ -21,11 +22,10 @@ async def add(db: AsyncSession, message: MailMessage) -> None:
 async def lock_recipient(db: AsyncSession, *, recipient: str, kind: MailKind) -> None:
     """Let one transaction at a time count and add mails of a kind to an address, until it ends.
 
-    Otherwise fifty requests at once would all count none. SQLite has one writer at a time anyway.
+    Otherwise fifty requests at once would all count none.
     """
-    if db.get_bind().dialect.name == "postgresql":
-        digest = hashlib.sha256(f"mail {kind} {recipient}".encode()).digest()
-        await db.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))))
+    digest = hashlib.sha256(f"mail {kind} {recipient}".encode()).digest()
+    await advisory_locks.lock(db, int.from_bytes(digest[:8], signed=True))
 
 
 async def count_since(db: AsyncSession, *, recipient: str, kind: MailKind, since: datetime) -> int:

@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from authapi.repositories.dialect import is_postgresql
+
 # Beyond this many rows a number is an estimate: counting a million takes as long as a hundred logins.
 EXACT_UP_TO = 10_000
 # So many rows are sorted in a few hundredths of a second.
@@ -28,7 +30,7 @@ async def plan_for_these_values(db: AsyncSession) -> None:
     After some executions PostgreSQL keeps one plan for all values. For a filter together with an order and a
     limit that one hopes to meet enough rows soon, and reads the whole table for a value that few rows have.
     """
-    if db.get_bind().dialect.name == "postgresql":
+    if is_postgresql(db):
         await db.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
@@ -39,7 +41,7 @@ async def are_few(db: AsyncSession, *statements: Select[Any]) -> bool:
     The planner has to guess, and always guesses that they are spread evenly: who looks for the users of one
     domain, who all came last spring, would read through everybody who came since. SQLite is not asked: False.
     """
-    if db.get_bind().dialect.name != "postgresql":
+    if not is_postgresql(db):
         return False
     rows = 0
     for statement in statements:
@@ -58,7 +60,7 @@ async def count(
     `estimated_by` has the same rows by conditions that do not follow from each other, which the planner would
     otherwise count twice. SQLite cannot estimate: its numbers are exact, and take their time.
     """
-    if db.get_bind().dialect.name != "postgresql":
+    if not is_postgresql(db):
         return Count(await db.scalar(select(func.count()).select_from(statement.subquery())) or 0)
     first = statement.limit(EXACT_UP_TO + 1).subquery()
     number = await db.scalar(select(func.count()).select_from(first)) or 0

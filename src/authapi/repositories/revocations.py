@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
 from authapi.models import Revocation
+from authapi.repositories.dialect import is_postgresql
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ async def read_on(db: AsyncSession, *, position: int, now: datetime) -> Revocati
     transaction that was still running: what such a transaction writes is read by the next call, at the price
     of reading some rows twice.
     """
-    statement = _READ_ON_POSTGRESQL if _is_postgresql(db) else _READ_ON_SQLITE
+    statement = _READ_ON_POSTGRESQL if is_postgresql(db) else _READ_ON_SQLITE
     rows = (await db.execute(statement, {"position": position, "now": now})).all()
     return RevocationPage([row[2] for row in rows if row[2] is not None], rows[0][1])
 
@@ -64,7 +65,7 @@ async def read_on(db: AsyncSession, *, position: int, now: datetime) -> Revocati
 async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
     if rows:
         transaction_id = (
-            _as_bigint(func.pg_current_xact_id()) if _is_postgresql(db) else literal(0, BigInteger)
+            _as_bigint(func.pg_current_xact_id()) if is_postgresql(db) else literal(0, BigInteger)
         )
         await db.execute(insert(Revocation).values(transaction_id=transaction_id), rows)
 
@@ -72,10 +73,6 @@ async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
 def _as_bigint(expression: ColumnElement[Any]) -> ColumnElement[int]:
     # xid8 has no direct cast to bigint.
     return cast(cast(expression, Text), BigInteger)
-
-
-def _is_postgresql(db: AsyncSession) -> bool:
-    return db.get_bind().dialect.name == "postgresql"
 
 
 def _reading_on(horizon: ColumnElement[int], is_new: ColumnElement[bool]) -> Executable:

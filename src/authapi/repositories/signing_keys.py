@@ -2,19 +2,17 @@
 
 from datetime import datetime
 
-from sqlalchemy import Select, or_, select, text
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import SigningKey
-
-# One host at a time decides about keys; SQLite's write lock does the same by itself.
-_ADVISORY_LOCK = 0x6B657973
+from authapi.repositories import advisory_locks
+from authapi.repositories.advisory_locks import AdvisoryLock
 
 
 async def lock(db: AsyncSession) -> None:
     """Keep other hosts from creating or rotating keys until the transaction ends."""
-    if db.get_bind().dialect.name == "postgresql":
-        await db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    await advisory_locks.lock(db, AdvisoryLock.SIGNING_KEYS)
 
 
 async def list_all(db: AsyncSession) -> list[SigningKey]:

@@ -14,6 +14,7 @@ from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
 from authapi.repositories import planning, user_search
+from authapi.repositories.dialect import is_postgresql
 from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count, plan_for_these_values
 
@@ -158,7 +159,7 @@ async def list_page(
         holders = select(user_roles.c.user_id).where(user_roles.c.role_id == role_id)
         has_few = await planning.are_few(db, holders)
         are_few = are_few or has_few
-        if has_few or db.get_bind().dialect.name == "sqlite":
+        if has_few or not is_postgresql(db):
             statement = statement.where(User.id.in_(holders))
         else:
             # Asked of each user who fits otherwise, never the other way round.

@@ -36,15 +36,12 @@ Watcher = Callable[[Envelope], None]
 class MailDelivery:
     """Sends what is in the outbox; every worker of every host may run one.
 
-    `sent`, `failed` (attempts) and `dead` count since the start. `on_sent` sees each mail that has left.
+    `on_sent` sees each mail that has left.
     """
 
     def __init__(
         self, runtime: Runtime, *, transport: Transport | None = None, on_sent: Watcher | None = None
     ) -> None:
-        self.sent = 0
-        self.failed = 0
-        self.dead = 0
         self._runtime = runtime
         self._database = runtime.database
         self._transport = transport or open_transport(runtime.settings.mail)
@@ -148,7 +145,6 @@ class MailDelivery:
 
     async def _record_success(self, mail: MailMessage, envelope: Envelope) -> None:
         await self._mark_sent(mail)
-        self.sent += 1
         self._runtime.observer.mail_sent()
         if not self._is_working:
             logger.info("mail.works_again")
@@ -182,9 +178,7 @@ class MailDelivery:
                 last_error=failure.reason[:200],
                 now=now,
             )
-        self.failed += 1
         if is_dead:
-            self.dead += 1
             logger.error("mail.dead", mail_id=str(mail.id), kind=mail.kind, error=failure.reason)
         elif self._is_working:
             # Once, not for each of the thousand mails that wait.
