@@ -1,10 +1,7 @@
-"""The grammar of scopes (RFC 6749 section 3.3)."""
-
-import re
+"""The `scope` parameter (RFC 6749 section 3.3)."""
 
 from authapi import errors
-
-_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+from authapi.security.access_tokens import SCOPE
 
 
 def parse_scope(text: str) -> tuple[str, ...] | None:
@@ -14,6 +11,6 @@ def parse_scope(text: str) -> tuple[str, ...] | None:
     """
     if not text:
         return None
-    if not _SCOPE.fullmatch(text):
+    if not SCOPE.fullmatch(text):
         raise errors.InvalidScope("malformed")
     return tuple(dict.fromkeys(text.split(" ")))

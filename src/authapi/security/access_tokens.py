@@ -31,8 +31,8 @@ _HEADER_MEMBERS = {"alg", "kid", "typ"}
 _MAX_INSTANT = 253_402_300_799  # 9999-12-31T23:59:59Z, the last one that datetime can hold
 
 _COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-# RFC 6749 section 3.3
-_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+# RFC 6749 section 3.3, or empty.
+SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 # Control characters and lone surrogates fail later, in PostgreSQL, in header lines and in UTF-8.
 _UNSAFE_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _USER_CLAIMS = frozenset({"sid", "user_id", "email", "role", "roles", "amr", "auth_time"})
@@ -272,7 +272,7 @@ def _instant(members: Mapping[str, Any], name: str) -> int:
 
 def _scope(members: Mapping[str, Any]) -> str:
     scope = members.get("scope")
-    if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+    if not isinstance(scope, str) or not SCOPE.fullmatch(scope):
         _refuse("bad_scope")
     return sys.intern(scope)
 
