@@ -113,8 +113,8 @@ async def test_of_two_uses_of_one_token_in_different_batches_one_rotates(
     runtime: Runtime, accounts: Accounts
 ) -> None:
     _, tokens = await register_all(accounts, 1)
-    pairs = await refresh_all(runtime, tokens * 100)
-    assert {pair.refresh_token for pair in pairs if isinstance(pair, SessionTokens)} == {
+    # No more than the pool serves in the second that one waits for a connection, however busy the machine.
+    pairs = await refresh_all(runtime, tokens * 20)
+    assert {pair.refresh_token if isinstance(pair, SessionTokens) else repr(pair) for pair in pairs} == {
         runtime.refresh_tokens.issue(runtime.refresh_tokens.parse(tokens[0]).session_id, 1)
     }
-    assert all(isinstance(pair, SessionTokens) for pair in pairs)
