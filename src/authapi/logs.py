@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from contextlib import nullcontext, suppress
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -110,10 +109,15 @@ class _LineHandler(logging.StreamHandler[TextIO]):
 
     def write_line(self, line: str) -> None:
         """Write a finished line; one that cannot be written is lost, as in `handleError`."""
-        with self.lock or nullcontext(), suppress(OSError, ValueError):
-            stream = sys.stderr if self._follows_stderr else self.stream
+        stream = sys.stderr if self._follows_stderr else self.stream
+        self.acquire()
+        try:
             stream.write(line + "\n")
             stream.flush()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self.release()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Loses the line rather than the request (full disk); the stock version prints the raw arguments."""

@@ -7,9 +7,8 @@ from authapi.batches import Batches
 from authapi.breached_passwords import BreachedPasswords
 from authapi.database import Database
 from authapi.hashing import Hasher
-from authapi.models import User, UserSession
 from authapi.observer import Observer
-from authapi.repositories.user_sessions import Rotation
+from authapi.repositories.user_sessions import RotatedSession, Rotation
 from authapi.revocation_set import RevocationSet
 from authapi.secret_keys import load_derived_keys
 from authapi.security.derived_keys import DerivedKeys
@@ -22,14 +21,6 @@ from authapi.turns import Turns
 MOST_ROTATIONS = 50
 # A connection that has gone silent keeps only the refreshes of its own transaction waiting.
 ROTATING_TRANSACTIONS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class RotatedSession:
-    """A session at its next generation, and its owner with the rights that he has after that."""
-
-    user_session: UserSession
-    owner: User
 
 
 @dataclass(frozen=True, slots=True)

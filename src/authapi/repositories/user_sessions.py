@@ -39,6 +39,14 @@ class Rotation:
     ip: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RotatedSession:
+    """A session at its next generation, and its owner with the rights that he had after that."""
+
+    user_session: UserSession
+    owner: User
+
+
 async def add(db: AsyncSession, user_session: UserSession) -> None:
     """Insert a session and fill in its key."""
     db.add(user_session)

@@ -4,8 +4,8 @@ from functools import partial
 
 from authapi import clock
 from authapi.repositories import user_sessions, users
-from authapi.repositories.user_sessions import Rotation
-from authapi.runtime import RotatedSession, Runtime
+from authapi.repositories.user_sessions import RotatedSession, Rotation
+from authapi.runtime import Runtime
 
 
 async def rotate_together(runtime: Runtime, rotation: Rotation) -> RotatedSession | None:
