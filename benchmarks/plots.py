@@ -58,8 +58,17 @@ def draw_growth(rows: dict[str, dict[str, Any]], folder: Path) -> None:
         return
     figure, axes = pyplot.subplots(figsize=(SIZE[0], 0.3 * len(rows) + 1))
     names = list(reversed(rows))
-    axes.barh(names, [rows[name]["ratio"] for name in names])
+    # From 1 to both sides: by half as fast and twice as slow are as far away.
+    axes.barh(
+        [name.removeprefix("growth: ").replace("_", " ") for name in names],
+        [rows[name]["ratio"] - 1 for name in names],
+        left=1,
+    )
     axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    ticks = (0.5, 1, 2, 5, 10, 20, 50)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     axes.set(xlabel="time with many users / time with a thousand")
     save(figure, folder / "growth.svg")
 
