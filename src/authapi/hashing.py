@@ -11,7 +11,8 @@ from typing import TypeVar
 from authapi import request_context
 from authapi.client_address import rate_limit_key
 from authapi.errors import HashingBusy
-from authapi.security.hashing_pool import HashingPool, HashingRefused
+from authapi.security.hashing_places import HashingRefused
+from authapi.security.hashing_pool import HashingPool
 from authapi.security.passwords import PasswordHasher, PepperRing, Verification
 from authapi.setting_groups import PasswordSettings
 
@@ -38,13 +39,13 @@ class Hasher:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Be sure of a turn before the database is asked what to hash; raises `HashingBusy`."""
-        with _refusals(), self.pool.place(_address()):
+        with _refusals(), self.pool.places.hold(_address()):
             yield
 
     def expect_place(self) -> None:
         """Raise `HashingBusy` if `place` would: for a request that is not even read yet."""
         with _refusals():
-            self.pool.expect_place(_address())
+            self.pool.places.expect(_address())
 
     async def hash(self, password: str) -> str:
         """Hash a new password."""

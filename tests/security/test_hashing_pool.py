@@ -14,12 +14,11 @@ from contextlib import suppress
 
 import pytest
 
+from authapi.security.hashing_places import HashingPoolFull, HashingRefused
 from authapi.security.hashing_pool import (
     HashingDeadlineExceeded,
     HashingPool,
     HashingPoolClosed,
-    HashingPoolFull,
-    HashingRefused,
 )
 from authapi.security.passwords import PasswordHasher
 
@@ -364,16 +363,16 @@ class TestPlace:
     async def test_is_enough_for_all_that_is_hashed_in_it(self, make_pool: MakePool, gate: Gate) -> None:
         pool = make_pool(queue_size=1)
         holder = await occupy(pool, gate)
-        with pool.place("a"):
+        with pool.places.hold("a"):
             with pytest.raises(HashingPoolFull):
-                pool.expect_place("b")
+                pool.places.expect("b")
             within = asyncio.create_task(pool.run(gate.note, "within", fairness_key="a"))
             await until(lambda: pool.queued == 1)
             gate.opened.set()
             await asyncio.gather(holder, within)
-        pool.expect_place("b")
+        pool.places.expect("b")
         assert pool.refused_total == 1
-        assert pool._taken == {}
+        assert (pool.places.taken, dict(pool.places._taken_by)) == (0, {})
 
     async def test_is_given_back_by_who_leaves(self, make_pool: MakePool, gate: Gate) -> None:
         pool = make_pool(queue_size=1)
@@ -383,10 +382,10 @@ class TestPlace:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        pool.expect_place("b")
+        pool.places.expect("b")
         gate.opened.set()
         await holder
-        assert pool._taken == {}
+        assert pool.places.taken == 0
 
 
 class TestObserving:

@@ -12,20 +12,18 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from authapi.security.fair_queue import FairQueue
+from authapi.security.hashing_places import HashingPlaces, HashingRefused
 
 __all__ = [
     "HashingDeadlineExceeded",
     "HashingPool",
     "HashingPoolClosed",
-    "HashingPoolFull",
-    "HashingRefused",
 ]
 
 T = TypeVar("T")
@@ -34,23 +32,6 @@ Ts = TypeVarTuple("Ts")
 logger = logging.getLogger(__name__)
 
 _NICENESS: Final = 10
-# The weight of the newest duration in the running mean.
-_SMOOTHING: Final = 0.2
-_MIN_RETRY_AFTER: Final = 1.0
-# A key that has places already may take so many times those that it leaves free: two thirds if it is alone.
-_GREED: Final = 2
-
-
-class HashingRefused(Exception):
-    """The work was not done; `retry_after` is in seconds."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"password hashing is busy; try again in {retry_after:.1f} s")
-        self.retry_after = retry_after
-
-
-class HashingPoolFull(HashingRefused):
-    """There is no place left for this key."""
 
 
 class HashingDeadlineExceeded(HashingRefused):
@@ -87,10 +68,8 @@ class _Job:
 class HashingPool:
     """Runs callables on `workers` own threads; callers may sit on any event loop.
 
-    Each needs a place, of which there are one for each worker and `queue_size` more, fewer where so many would
-    not have their turn within `deadline_seconds`. No key (a caller's address) gets the last of them while it
-    holds others, and the keys that wait take turns: one of them cannot keep the others out. `on_wait` is called
-    on the worker thread with the seconds a job has waited. `hashes_total` and `refused_total` only grow. Raises
+    Each needs one of the `places`, and the keys that wait take turns: one of them cannot keep the others out.
+    `on_wait` is called on the worker thread with the seconds a job has waited. `hashes_total` only grows. Raises
     ValueError for fewer than one worker or place.
     """
 
@@ -104,19 +83,16 @@ class HashingPool:
     ) -> None:
         if workers < 1 or queue_size < 1:
             raise ValueError("a hashing pool needs at least one worker and one place in the queue")
-        self._workers = workers
-        self._queue_size = queue_size
+        self.places = HashingPlaces(workers=workers, queue_size=queue_size, deadline_seconds=deadline_seconds)
         self._deadline = deadline_seconds
         self._on_wait = on_wait
         # Guards everything below; the condition wakes the workers.
         self._state = threading.Condition()
         self._queue = FairQueue[_Job]()
-        self._taken = Counter[str]()
         self._running = 0
-        self._mean_seconds = 0.0
         self._is_closed = False
         self.hashes_total = 0
-        self.refused_total = 0
+        self._late = 0
         self._threads = [
             threading.Thread(target=self._work, name=f"authapi-hashing-{number}", daemon=True)
             for number in range(workers)
@@ -130,38 +106,14 @@ class HashingPool:
         return len(self._queue)
 
     @property
+    def refused_total(self) -> int:
+        """Jobs for which there was no place, or no thread before the deadline; only grows."""
+        return self.places.refused_total + self._late
+
+    @property
     def running(self) -> int:
         """Jobs that are being computed."""
         return self._running
-
-    @contextmanager
-    def place(self, key: str) -> Iterator[None]:
-        """Hold a place for what leads to a hash, or keep the one that is held; raises HashingPoolFull at once.
-
-        Taken before there is any work: in a flood, those who would be refused in the end have cost nothing.
-        """
-        if _holds_place_of.get() is self:
-            yield
-            return
-        with self._state:
-            self._expect_place(key)
-            self._taken[key] += 1
-        _holds_place_of.set(self)
-        try:
-            yield
-        finally:
-            # Not with a token: what its task left unfinished is closed in another context.
-            _holds_place_of.set(None)
-            with self._state:
-                self._taken[key] -= 1
-                # Keys are addresses; one that has no place leaves nothing behind.
-                if not self._taken[key]:
-                    del self._taken[key]
-
-    def expect_place(self, key: str) -> None:
-        """Raise HashingPoolFull if `place` would, without taking one."""
-        with self._state:
-            self._expect_place(key)
 
     async def run(self, fn: Callable[[*Ts], T], *args: *Ts, fairness_key: str = "") -> T:
         """Return `fn(*args)`, computed on one of the pool's threads.
@@ -180,7 +132,7 @@ class HashingPool:
         )
         timer = loop.call_later(self._deadline, self._expire, job)
         try:
-            with self.place(fairness_key):
+            with self.places.hold(fairness_key):
                 self._enqueue(job)
                 result: T = await job.future
         except asyncio.CancelledError:
@@ -204,31 +156,16 @@ class HashingPool:
             waiting = self._queue.drain()
             self._state.notify_all()
         for job in waiting:
-            job.deliver(None, HashingPoolClosed(_MIN_RETRY_AFTER))
+            job.deliver(None, HashingPoolClosed())
         for thread in self._threads:
             thread.join()
-
-    def _expect_place(self, key: str) -> None:
-        places = self._queue_size
-        if self._mean_seconds:
-            # More would not have their turn before the deadline.
-            places = min(places, int(self._deadline * self._workers / self._mean_seconds))
-        free = self._workers + places - self._taken.total()
-        taken = self._taken[key]
-        if free < 1 or (taken and taken >= _GREED * (free - 1)):
-            self.refused_total += 1
-            raise HashingPoolFull(self._retry_after())
 
     def _enqueue(self, job: _Job) -> None:
         with self._state:
             if self._is_closed:
-                raise HashingPoolClosed(_MIN_RETRY_AFTER)
+                raise HashingPoolClosed()
             self._queue.push(job.key, job)
             self._state.notify()
-
-    def _retry_after(self) -> float:
-        """Return the seconds until those who hold a place now are through."""
-        return max(_MIN_RETRY_AFTER, self._taken.total() * self._mean_seconds / self._workers)
 
     def _withdraw(self, job: _Job) -> bool:
         with self._state:
@@ -240,8 +177,8 @@ class HashingPool:
 
     def _give_up(self, job: _Job, error: type[HashingRefused]) -> None:
         with self._state:
-            self.refused_total += 1
-        job.deliver(None, error(self._retry_after()))
+            self._late += 1
+        job.deliver(None, error(self.places.retry_after()))
 
     def _work(self) -> None:
         _lower_priority()
@@ -285,11 +222,9 @@ class HashingPool:
     def _finish(self, *, seconds: float | None) -> None:
         with self._state:
             self._running -= 1
-            if seconds is None:
-                return
-            self.hashes_total += 1
-            mean = self._mean_seconds or seconds
-            self._mean_seconds = mean + _SMOOTHING * (seconds - mean)
+            self.hashes_total += seconds is not None
+        if seconds is not None:
+            self.places.learn(seconds)
 
     def _observe(self, waited: float) -> None:
         if self._on_wait is None:
@@ -298,12 +233,6 @@ class HashingPool:
             self._on_wait(waited)
         except Exception:
             logger.exception("the observer of hashing waits failed")
-
-
-# Tells those who are in a place from those who still need one.
-_holds_place_of: contextvars.ContextVar[HashingPool | None] = contextvars.ContextVar(
-    "holds_place_of", default=None
-)
 
 
 def _lower_priority() -> None:
