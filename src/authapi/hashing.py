@@ -69,7 +69,12 @@ class Hasher:
 
     async def _run(self, function: Callable[..., T], *arguments: str) -> T:
         with _refusals():
-            return await self.pool.run(function, *arguments, fairness_key=_address())
+            return await self.pool.run(
+                function,
+                *arguments,
+                fairness_key=_address(),
+                is_unwanted=request_context.current().has_left,
+            )
 
 
 def _address() -> str:

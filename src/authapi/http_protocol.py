@@ -7,9 +7,11 @@ now and then (slowloris) would use up every file descriptor.
 
 import asyncio
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from authapi.request_context import HAS_LEFT
 
 MAX_HEAD_BYTES = 16 * 1024
 # From the first byte, or from the connection if none comes, to the end of the headers.
@@ -67,6 +69,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_reading_head = False
         self._received_bytes = 0
         self._parsed_bytes = 0
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if len(self.connections) >= self.max_connections and not self._make_room():
@@ -75,6 +78,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self._waiting.pop(self, None)
         self._stop_read_timer()
         self._stop_write_timer()
@@ -97,6 +101,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_reading_head = True
         self._received_bytes = self._parsed_bytes = 0
         super().on_message_begin()
+        cast(dict[str, Any], self.scope)[HAS_LEFT] = self._has_left
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -136,6 +141,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_write_timer()
+
+    def _has_left(self) -> bool:
+        return self._is_lost
 
     def _make_room(self) -> bool:
         for oldest in self._waiting:

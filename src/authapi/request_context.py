@@ -1,9 +1,17 @@
 """Who is asking, for code that must not know HTTP: services read this when they record an audit event."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+# Where a server that knows puts `has_left` into the scope of a request.
+HAS_LEFT = "authapi.has_left"
+
+
+def stays() -> bool:
+    """The `has_left` of a caller of whom nothing is known."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,12 +19,13 @@ class RequestContext:
     """What is known about the caller before any credential is checked; all None outside of a request.
 
     `ip` is the address that the trusted proxies report; `user_agent` is cleaned, at most 256 characters,
-    and chosen by the client.
+    and chosen by the client. `has_left` tells, from any thread, whether the connection is gone.
     """
 
     request_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    has_left: Callable[[], bool] = field(default=stays, compare=False, repr=False)
 
 
 _OUTSIDE = RequestContext()

@@ -19,6 +19,7 @@ from authapi.security.hashing_pool import (
     HashingDeadlineExceeded,
     HashingPool,
     HashingPoolClosed,
+    HashingUnwanted,
 )
 from authapi.security.passwords import PasswordHasher
 
@@ -279,6 +280,25 @@ class TestQueue:
         await asyncio.gather(holder, tasks[0], tasks[2])
         assert gate.order == ["a", "c"]
         assert pool.refused_total == 0
+
+    async def test_what_nobody_wants_any_more_is_never_computed(
+        self, make_pool: MakePool, gate: Gate
+    ) -> None:
+        pool = make_pool()
+        holder = await occupy(pool, gate)
+        left = [False]
+        tasks = [
+            asyncio.create_task(pool.run(gate.note, name, is_unwanted=is_unwanted))
+            for name, is_unwanted in (("a", lambda: left[0]), ("b", lambda: False))
+        ]
+        await until(lambda: pool.queued == 2)
+        left[0] = True
+        gate.opened.set()
+        with pytest.raises(HashingUnwanted):
+            await tasks[0]
+        await asyncio.gather(holder, tasks[1])
+        assert gate.order == ["b"]
+        assert (pool.queued, pool.running, pool.places.taken) == (0, 0, 0)
 
     async def test_cancelling_running_work_drops_its_result(self, make_pool: MakePool, gate: Gate) -> None:
         pool = make_pool()

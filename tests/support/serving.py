@@ -9,6 +9,8 @@ from typing import Any
 
 import uvicorn
 
+from authapi.http_protocol import BoundedHttpProtocol
+
 STOP_SECONDS = 15.0
 
 
@@ -16,7 +18,9 @@ STOP_SECONDS = 15.0
 def serve(app: Any) -> Iterator[str]:
     """Serve an ASGI app with uvicorn in a thread, on a free loopback port; yields `http://127.0.0.1:port`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, ws="none", lifespan="auto", log_config=None, server_header=False)
+        config = uvicorn.Config(
+            app, http=BoundedHttpProtocol, ws="none", lifespan="auto", log_config=None, server_header=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="uvicorn")
         thread.start()

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authapi.metrics import Metrics
 from authapi.middleware.request_context import route_template
+from authapi.request_context import HAS_LEFT, stays
 
 # A method is any word a client likes; those that no route has share one label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -33,10 +34,11 @@ class MetricsMiddleware:
 
         async def noting_send(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and not has_left():
                 status = f"{message['status'] // 100}xx"
             await send(message)
 
+        has_left = scope.get(HAS_LEFT, stays)
         started = time.perf_counter()
         self._metrics.requests_in_progress.inc()
         try:

@@ -24,6 +24,7 @@ __all__ = [
     "HashingDeadlineExceeded",
     "HashingPool",
     "HashingPoolClosed",
+    "HashingUnwanted",
 ]
 
 T = TypeVar("T")
@@ -42,6 +43,10 @@ class HashingPoolClosed(HashingRefused):
     """The pool is shutting down."""
 
 
+class HashingUnwanted(HashingRefused):
+    """Whoever wanted the result has left."""
+
+
 @dataclass(eq=False, slots=True)
 class _Job:
     call: Callable[[], Any] = field(repr=False)
@@ -49,6 +54,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     queued_at: float
+    is_unwanted: Callable[[], bool]
 
     def deliver(self, result: Any, error: BaseException | None = None) -> None:
         """Hand the outcome to the waiting task, from any thread."""
@@ -115,11 +121,18 @@ class HashingPool:
         """Jobs that are being computed."""
         return self._running
 
-    async def run(self, fn: Callable[[*Ts], T], *args: *Ts, fairness_key: str = "") -> T:
+    async def run(
+        self,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        fairness_key: str = "",
+        is_unwanted: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Return `fn(*args)`, computed on one of the pool's threads.
 
         Raises HashingPoolFull at once, HashingDeadlineExceeded after the deadline, HashingPoolClosed, and
-        whatever `fn` raises. A cancelled caller's job is not computed unless it has already begun.
+        whatever `fn` raises. A cancelled caller's job is not computed unless it has already begun, nor one for
+        which `is_unwanted`, called on the thread when its turn has come, says so (HashingUnwanted).
         """
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
@@ -129,6 +142,7 @@ class HashingPool:
             loop=loop,
             future=loop.create_future(),
             queued_at=time.monotonic(),
+            is_unwanted=is_unwanted,
         )
         timer = loop.call_later(self._deadline, self._expire, job)
         try:
@@ -195,6 +209,10 @@ class HashingPool:
         if waited > self._deadline or job.loop.is_closed():
             self._finish(seconds=None)
             self._give_up(job, HashingDeadlineExceeded)
+            return True
+        if job.is_unwanted():
+            self._finish(seconds=None)
+            job.deliver(None, HashingUnwanted())
             return True
         started = time.monotonic()
         result, error = None, None
