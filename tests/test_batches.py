@@ -86,6 +86,56 @@ async def test_a_failure_is_everybodys_and_the_next_ones_go_on(work: Work) -> No
     assert await joining.join(4, work) == 8
 
 
+async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(work: Work) -> None:
+    fails = asyncio.Event()
+
+    async def fail_at_two(numbers: list[int]) -> list[int]:
+        if 2 in numbers:
+            await fails.wait()
+            raise TimeoutError
+        return [2 * number for number in numbers]
+
+    joining = batches(concurrency=2)
+    (slow,) = await start(joining, [1], work)
+    (failing,) = await start(joining, [2], fail_at_two)
+    (waiting,) = await start(joining, [3], fail_at_two)
+    fails.set()
+    with pytest.raises(TimeoutError):
+        await failing
+    assert await waiting == 6
+    work.go.set()
+    assert await slow == 2
+
+
+async def test_who_joins_as_the_last_batch_ends_waits_for_nobody() -> None:
+    """Its reply and a new caller may come in the same turn of the loop."""
+    loop = asyncio.get_running_loop()
+    replies: list[asyncio.Future[None]] = []
+
+    async def reply(numbers: list[int]) -> list[int]:
+        replies.append(loop.create_future())
+        await replies[-1]
+        return numbers
+
+    joining = batches(concurrency=2)
+    under_way = [task for number in (1, 2) for task in await start(joining, [number], reply)]
+    arrival = loop.create_future()
+
+    async def arrive() -> int:
+        await arrival
+        return await joining.join(3, reply)
+
+    newcomer = asyncio.create_task(arrive())
+    await asyncio.sleep(0.01)
+    for reached in (*replies, arrival):
+        reached.set_result(None)
+    assert await asyncio.gather(*under_way) == [1, 2]
+    await asyncio.sleep(0.01)
+    assert len(replies) == 3
+    replies[2].set_result(None)
+    assert await asyncio.wait_for(newcomer, 1) == 3
+
+
 async def test_work_that_is_broken_off_leaves_nobody_waiting(work: Work) -> None:
     joining = batches()
     (waiting,) = await start(joining, [1], work)
@@ -93,6 +143,8 @@ async def test_work_that_is_broken_off_leaves_nobody_waiting(work: Work) -> None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, 1)
+    work.go.set()
+    assert await joining.join(2, work) == 4
 
 
 async def test_no_request_is_the_one_that_it_is_done_for() -> None:

@@ -4,10 +4,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_Waiting = tuple[Item, asyncio.Future[Result]]
 
 
 class Batches(Generic[Item, Result]):
@@ -20,41 +22,49 @@ class Batches(Generic[Item, Result]):
     def __init__(self, *, size: int, concurrency: int) -> None:
         self._size = size
         self._concurrency = concurrency
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def join(self, item: Item, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> Result:
         """Have `work` done for this item; it returns the results in the order of the items.
 
         Its task is nobody's: a caller who leaves does not break it off for the others. What it raises is raised
-        here, for its own items and for those that have waited for it: a database that is away would keep them
-        waiting once more.
+        here for all of its items, and for those that wait if no other batch is under way: a database that is away
+        would keep them waiting once more.
         """
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if len(self._tasks) < self._concurrency:
             # An empty context: what is logged in there is about no single request.
-            task = asyncio.create_task(self._work_off(work), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._work_off(work), context=Context()))
         return await answer
 
     async def _work_off(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
-        while self._waiting:
-            batch = self._take(self._size)
-            try:
-                results = await work([item for item, _ in batch])
-                for (_, answer), result in zip(batch, results, strict=True):
-                    if not answer.done():
-                        answer.set_result(result)
-            except Exception as error:
-                for _, answer in batch + self._take(len(self._waiting)):
-                    if not answer.done():
-                        answer.set_exception(error)
-            finally:
-                # Cancelled, when the loop ends.
-                for _, answer in batch:
-                    answer.cancel()
+        try:
+            while self._waiting:
+                await self._do(self._take(self._size), work)
+        finally:
+            # Not in a callback of the task: who joins before that is called would wait for nobody.
+            self._tasks.remove(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _take(self, count: int) -> list[tuple[Item, "asyncio.Future[Result]"]]:
+    async def _do(
+        self, batch: list[_Waiting[Item, Result]], work: Callable[[list[Item]], Awaitable[list[Result]]]
+    ) -> None:
+        try:
+            results = await work([item for item, _ in batch])
+            for (_, answer), result in zip(batch, results, strict=True):
+                if not answer.done():
+                    answer.set_result(result)
+        except Exception as error:
+            if len(self._tasks) == 1:
+                batch = batch + self._take(len(self._waiting))
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+        finally:
+            # Cancelled, when the loop ends.
+            for _, answer in batch:
+                answer.cancel()
+
+    def _take(self, count: int) -> list[_Waiting[Item, Result]]:
         return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]

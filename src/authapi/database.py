@@ -89,7 +89,8 @@ class Database:
                     await _commit(db)
                 raise
             finally:
-                # As `async with db` does it, which takes its time even for a transaction that has ended.
+                # Not by `async with db`, which takes its time even if the transaction has ended, and waits for a
+                # frozen server even if the deadline has struck.
                 if db.in_transaction():
                     await asyncio.shield(asyncio.create_task(db.close()))
 

@@ -38,7 +38,8 @@ _RESTING_SINCE = "authapi_resting_since"
 
 # In transaction mode PgBouncer gives each transaction whichever server connection is free. A statement that
 # was prepared by name would be missing there, or pile up; an unnamed one lives until the next, and each of
-# ours is used within the transaction that prepared it. Timeouts cannot be asked for at connect: PgBouncer
+# ours is used within the transaction that prepared it, or, outside of one, before the server is synced and
+# PgBouncer gives its connection to somebody else. Timeouts cannot be asked for at connect: PgBouncer
 # refuses such a connection, so they belong to the role (docs/operations.md).
 _PGBOUNCER_OPTIONS: dict[str, Any] = {
     "statement_cache_size": 0,

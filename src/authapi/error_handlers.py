@@ -131,6 +131,13 @@ def error_response(
     return response
 
 
+def log_refusal(error: AuthApiError, *, status_code: int | None = None) -> None:
+    """Writes for the operator what the answer does not say."""
+    status = status_code or error.status_code
+    log = _log.warning if status >= 500 else _log.info
+    log("http.refused", status=status, error_code=error.code, detail=error.detail)
+
+
 def render_errors_with(request: Request, render: RenderError) -> None:
     """Has the errors of this request answered by something else than the envelope.
 
@@ -207,9 +214,7 @@ def _answer(
     status_code: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    status = status_code or error.status_code
-    log = _log.warning if status >= 500 else _log.info
-    log("http.refused", status=status, error_code=error.code, detail=error.detail)
+    log_refusal(error, status_code=status_code)
     rate_limit_headers: Mapping[str, str] = getattr(request.state, "rate_limit_headers", None) or {}
     render: RenderError = getattr(request.state, "render_error", error_response)
     return render(error, status_code=status_code, headers={**rate_limit_headers, **(headers or {})})

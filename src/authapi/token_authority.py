@@ -173,6 +173,10 @@ class TokenAuthority:
         )
         return IssuedAccessToken(self._sign(claims), expires_in)
 
+    def ensure_signing(self) -> None:
+        """Raise `errors.ServiceUnavailable` where `issue_for_user` would, for want of a key."""
+        self._signing_key()
+
     def verify(self, token: str) -> VerifiedToken:
         """Check a presented token, from memory alone.
 
@@ -214,10 +218,13 @@ class TokenAuthority:
         return known
 
     def _sign(self, claims: AccessTokenClaims) -> str:
+        return encode_access_token(claims, key=self._signing_key())
+
+    def _signing_key(self) -> SigningKey:
         now = clock.utc_now()
         for timed in self._keys.values():
             if timed.may_sign(now):
-                return encode_access_token(claims, key=timed.key)
+                return timed.key
         raise errors.ServiceUnavailable("no signing key is loaded")
 
     def _drop_ended_keys(self, now: datetime) -> None:

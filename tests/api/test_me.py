@@ -8,7 +8,7 @@ from authapi.runtime import Runtime
 from tests.api.test_metrics import read
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Accounts
-from tests.support.log_lines import captured_access_lines
+from tests.support.log_lines import captured_access_lines, captured_lines
 from tests.support.signed_tokens import bearer, clients_token
 
 ME = "/api/auth/me"
@@ -65,12 +65,15 @@ async def test_both_ways_spend_one_limit(make_app: MakeApp) -> None:
     async with make_app(rate_limit={"user": "3/minute"}) as app, http_client(app) as client:
         account = await Accounts(client, app.state.runtime).register()
         paths = (ME, ME, f"{ME}?x=y", ME, f"{ME}?x=y")
-        answers = [await client.get(path, headers=account.headers) for path in paths]
+        with captured_lines() as lines:
+            answers = [await client.get(path, headers=account.headers) for path in paths]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == list("21000")
     short, long = answers[3], answers[4]
     assert short.json()["error"]["code"] == long.json()["error"]["code"] == "rate_limited"
     assert int(short.headers["retry-after"]) > 0
+    refusals = [line["error_code"] for line in lines if line["event"] == "http.refused"]
+    assert refusals == ["rate_limited", "rate_limited"]
 
 
 async def test_a_session_that_ends_is_refused_at_once(client: httpx.AsyncClient, accounts: Accounts) -> None:

@@ -59,7 +59,7 @@ class TestUnhandledErrors:
     async def test_known_errors_keep_their_status(self) -> None:
         sent, lines = await _run(_raising(UserNotFound()))
         assert sent[0]["status"] == 404
-        assert lines == []
+        assert [(line["event"], line["error_code"]) for line in lines] == [("http.refused", "user_not_found")]
 
     async def test_started_response_is_not_completed(self) -> None:
         with pytest.raises(RuntimeError, match="late"):

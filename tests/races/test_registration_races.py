@@ -1,6 +1,7 @@
 """One address, many registrations: on several hosts, in several spellings, with other people in between."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from authapi import errors
+from authapi.enums import RegistrationMode
 from authapi.models import PasswordCredential, User, UserSession
 from authapi.runtime import Runtime
 from authapi.services import registration
@@ -62,3 +64,26 @@ async def test_everybody_else_gets_an_account_meanwhile(hosts: list[Runtime]) ->
     async with hosts[0].database.reading() as db:
         made = set(await db.scalars(select(User.email_canonical)))
     assert made == set(wanted)
+
+
+async def test_where_a_taken_address_is_answered_alike_the_surplus_is_refused_at_once(
+    hosts: list[Runtime],
+) -> None:
+    """Each costs a hash there: those who wait for one stand in the bounded queue and nowhere else."""
+    settings = hosts[0].settings
+    verify_first = settings.registration.model_copy(update={"mode": RegistrationMode.VERIFY_FIRST})
+    few_places = settings.password.model_copy(update={"hash_workers": 1, "hash_queue": 4})
+    host = Runtime.build(settings.model_copy(update={"registration": verify_first, "password": few_places}))
+    opened = threading.Event()
+    holder = asyncio.create_task(host.hasher.pool.run(opened.wait, fairness_key="somebody else"))
+    racing = [asyncio.create_task(outcome(host, "ada@example.com")) for _ in range(TIMES)]
+    refused, waiting = await asyncio.wait(racing, timeout=2)
+    # At once, and not when those before them are through.
+    assert {task.result() for task in refused} == {"hashing_busy"}
+    assert 1 <= len(waiting) <= 4
+    opened.set()
+    assert await holder
+    assert set(await asyncio.gather(*waiting)) == {"made"}
+    await host.close()
+    async with hosts[0].database.reading() as db:
+        assert await db.scalar(select(func.count()).select_from(User)) == 1

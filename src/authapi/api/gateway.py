@@ -11,7 +11,6 @@ from functools import lru_cache, wraps
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
-import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -20,13 +19,11 @@ from authapi import errors
 from authapi.api.dependencies import DbSession, RuntimeDep
 from authapi.api.route import HashingRoute, add_routes, hashes_password
 from authapi.enums import BuiltInRole
-from authapi.error_handlers import error_response, render_errors_with
+from authapi.error_handlers import error_response, log_refusal, render_errors_with
 from authapi.rate_limit import LimitedRoute, RateLimits, limits, rate_limit_headers
 from authapi.runtime import Runtime
 from authapi.security.access_tokens import AccessTokenClaims
 from authapi.services import login as login_service
-
-logger = structlog.stdlib.get_logger("authapi.gateway")
 
 BASIC_CHALLENGE = 'Basic realm="authapi", charset="UTF-8"'
 MISSING_CREDENTIALS = "Missing credentials"
@@ -116,7 +113,7 @@ def validate(request: Request) -> Response:
     except errors.NotAuthenticated as error:
         return _text(error, MISSING_CREDENTIALS)
     except errors.InvalidAccessToken as error:
-        _log(error)
+        log_refusal(error)
         return PlainTextResponse(NOT_AUTHORIZED, status_code=403)
     except errors.AuthApiError as error:
         return _text(error, error.message)
@@ -133,7 +130,7 @@ def verify(request: Request) -> Response:
         claims = _verified_claims(request)
         _narrow(request, claims)
     except errors.AuthApiError as error:
-        _log(error)
+        log_refusal(error)
         return Response(status_code=error.status_code, headers=_headers(error))
     return Response(headers=identity_headers(claims))
 
@@ -239,7 +236,7 @@ def _refuse_login(
 
 def _text(error: errors.AuthApiError, text: str) -> Response:
     """A text instead of the envelope, with the headers that the error has everywhere."""
-    _log(error)
+    log_refusal(error)
     return PlainTextResponse(text, status_code=error.status_code, headers=_headers(error))
 
 
@@ -250,7 +247,3 @@ def _headers(error: errors.AuthApiError) -> dict[str, str]:
 def _bare(rendered: Response) -> dict[str, str]:
     """The headers of an answer that are not about its body."""
     return {name: value for name, value in rendered.headers.items() if not name.startswith("content-")}
-
-
-def _log(error: errors.AuthApiError) -> None:
-    logger.info("http.refused", status=error.status_code, error_code=error.code, detail=error.detail)

@@ -4,7 +4,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authapi.error_handlers import error_response
+from authapi.error_handlers import error_response, log_refusal
 from authapi.errors import AuthApiError, InternalError
 
 _log = structlog.stdlib.get_logger("authapi.errors")
@@ -45,6 +45,7 @@ class UnhandledErrorsMiddleware:
                 raise
             if isinstance(error, AuthApiError):
                 # Raised outside of the routes, where no exception handler runs.
+                log_refusal(error)
                 answer = error_response(error)
             else:
                 _log.error("http.unhandled_error", exc_info=error)

@@ -1,6 +1,7 @@
 """Registration: a person makes an account, and its address is asked to confirm it."""
 
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -37,12 +38,15 @@ async def register(
     address is answered like a new one, and its owner gets a mail. Raises `RegistrationClosed`, `InvalidEmail`,
     `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
-    if runtime.settings.registration.mode is RegistrationMode.CLOSED:
+    mode = runtime.settings.registration.mode
+    if mode is RegistrationMode.CLOSED:
         raise errors.RegistrationClosed
     address = parse_new_email(runtime, email)
     # The unique constraint decides. Taking turns spares the hashes of a burst for one address, which would
-    # fill the queue that honest logins wait in; nobody who waits holds a connection.
-    async with runtime.registrations.take(address.canonical):
+    # fill the queue that honest logins wait in; nobody who waits holds a connection. Where a taken address is
+    # hashed for too it would spare none, and those who wait would be in no queue that is bounded.
+    is_spared = mode is RegistrationMode.OPEN
+    async with runtime.registrations.take(address.canonical) if is_spared else nullcontext():
         tokens = await _register(
             db,
             runtime,

@@ -39,6 +39,9 @@ async def refresh(
     the session does not belong to, `RefreshTokenReused`, `InvalidScope`.
     """
     rotation = _rotation(runtime, refresh_token, client_id)
+    # What is rotated together is committed before the token is signed: for want of a key the client would try
+    # again and again, until after the grace its token looks stolen.
+    runtime.tokens.ensure_signing()
     # Scopes of its own may have to be refused, which undoes the rotation.
     if scopes is None and (rotated := await rotate_together(runtime, rotation)) is not None:
         runtime.observer.refresh("rotated")
