@@ -95,8 +95,11 @@ class TestFile:
         file.write_bytes(content)
         assert not await BreachedPasswords(PasswordSettings(breach_file=file)).contains(BREACHED)
 
-    async def test_a_missing_file_stops_nobody(self, tmp_path: Path) -> None:
-        source = BreachedPasswords(PasswordSettings(breach_file=tmp_path / "none"))
+    async def test_a_file_that_is_gone_stops_nobody(self, tmp_path: Path) -> None:
+        file = tmp_path / "breached.txt"
+        file.touch()
+        source = BreachedPasswords(PasswordSettings(breach_file=file))
+        file.unlink()
         assert not await source.contains(BREACHED)
 
 

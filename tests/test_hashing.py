@@ -14,6 +14,8 @@ from authapi.hashing import Hasher
 from authapi.request_context import RequestContext
 from authapi.runtime import Runtime
 from authapi.setting_groups import PasswordSettings
+from tests.conftest import MakeApp
+from tests.security.test_hashing_pool import until
 from tests.support.accounts import PASSWORD, Accounts
 from tests.support.mails import Statements
 
@@ -82,3 +84,9 @@ async def test_a_refused_login_asks_the_database_nothing(
         assert response.headers["Retry-After"]
     assert asked.texts == []
     assert (await client.post("/api/auth/login", json=body)).status_code == 200
+
+
+async def test_the_first_hash_is_computed_at_the_start(make_app: MakeApp) -> None:
+    async with make_app() as app:
+        pool = app.state.runtime.hasher.pool
+        await until(lambda: pool.hashes_total == 1)

@@ -5,10 +5,9 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, SecretStr, model_validator
 
 from authapi.enums import PasswordPolicy, RegistrationMode, SigningAlgorithm
 from authapi.setting_types import (
@@ -88,7 +87,9 @@ class PasswordSettings(SettingGroup):
         None,
         description="range API of breached passwords, e.g. https://api.pwnedpasswords.com/range; off unless set",
     )
-    breach_file: Path | None = Field(None, description="sorted file of SHA-1 digests of breached passwords")
+    breach_file: FilePath | None = Field(
+        None, description="sorted file of SHA-1 digests of breached passwords"
+    )
     hash_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads"
     )

@@ -136,12 +136,21 @@ class TestCannotStart:
             asyncio.run(rehearse(load_settings()))
 
     @pytest.mark.usefixtures("_sigterm")
+    @pytest.mark.parametrize("workers", ["1", "2"])
     @pytest.mark.parametrize(
         ("variable", "value"),
-        [("AUTHAPI_LOG__LEVEL", "chatty"), ("AUTHAPI_SECRET_KEY", "short"), ("AUTHAPI_WORKERS", "4")],
+        [
+            ("AUTHAPI_LOG__LEVEL", "chatty"),
+            ("AUTHAPI_SECRET_KEY", "short"),
+            ("AUTHAPI_WORKERS", "4"),
+            ("AUTHAPI_PASSWORD__BREACH_FILE", "/no/such/file"),
+            ("AUTHAPI_DATABASE__POOL_SIZE", "0"),
+            ("AUTHAPI_PROXY__TRUSTED", "everybody"),
+            ("AUTHAPI_PUBLIC_URL", "auth.example.com"),
+        ],
     )
-    def test_a_bad_setting(self, command: Command, variable: str, value: str) -> None:
-        result = command("serve", **{variable: value})
+    def test_a_bad_setting(self, command: Command, variable: str, value: str, workers: str) -> None:
+        result = command("serve", "--workers", workers, **{variable: value})
         assert result.exit_code == 3
         assert result.stderr.startswith(f"error: {variable}: ")
         assert result.stderr.count("\n") == 1
