@@ -8,7 +8,10 @@ from tests.faults.table import Status
 
 # By number: the fault, and the tests that are run for it.
 PROVED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "F11": ("PgBouncer in front, with fewer connections than requests", ("tests/test_pgbouncer.py",)),
+    "F11": (
+        "PgBouncer in front, with fewer connections than requests; no connection left on the server",
+        ("tests/test_pgbouncer.py", "tests/flows/test_readiness.py"),
+    ),
     "F12": ("Redis is down", ("tests/test_rate_limit_redis.py::TestOutage",)),
     "F13": ("Redis is frozen", ("tests/test_rate_limit_redis.py::TestFrozen",)),
     "F14": (
