@@ -28,8 +28,8 @@ async def work() -> Work:
     return Work()
 
 
-def batches(*, size: int = 10, concurrency: int = 1) -> Batches[int, int]:
-    return Batches(size=size, concurrency=concurrency)
+def batches(*, size: int = 10, concurrency: int = 1, most: int | None = None) -> Batches[int, int]:
+    return Batches(size=size, concurrency=concurrency, most=most or concurrency)
 
 
 async def start(joining: Batches[int, int], numbers: list[int], work: Any) -> "list[asyncio.Task[int]]":
@@ -73,17 +73,43 @@ async def test_who_leaves_breaks_nothing_off(work: Work) -> None:
     assert await joining.join(3, work) == 6
 
 
-async def test_a_failure_is_everybodys_and_the_next_ones_go_on(work: Work) -> None:
+async def test_where_batches_are_slow_more_of_them_are_under_way(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authapi.batches.PATIENCE", 0.05)
+    joining = batches(most=2)
+    tasks = [task for number in (1, 2, 3) for task in await start(joining, [number], work)]
+    assert work.batches == [[1]]
+    await asyncio.sleep(0.1)
+    assert work.batches == [[1], [2, 3]]
+    tasks += await start(joining, [4], work)
+    await asyncio.sleep(0.1)
+    assert work.batches == [[1], [2, 3]]
+    work.go.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+
+
+async def test_a_failure_is_everybodys_and_the_next_ones_go_on(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that wait, only who has waited for long is not kept for another try."""
+    monkeypatch.setattr("authapi.batches.LONGEST_WAIT", 0.05)
+
     async def fail(numbers: list[int]) -> list[int]:
         await work(numbers)
         raise TimeoutError
 
     joining = batches()
     failing = await start(joining, [1, 2], fail) + await start(joining, [3], fail)
+    await asyncio.sleep(0.1)
+    (lately,) = await start(joining, [4], work)
     work.go.set()
     results = await asyncio.gather(*failing, return_exceptions=True)
     assert [type(result) for result in results] == [TimeoutError] * 3
-    assert await joining.join(4, work) == 8
+    with pytest.raises(TimeoutError):
+        await lately
+    assert work.batches == [[1, 2], [4]]
+    assert await joining.join(5, work) == 10
 
 
 async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(work: Work) -> None:

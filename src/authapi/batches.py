@@ -4,45 +4,68 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_Waiting = tuple[Item, asyncio.Future[Result]]
+# So long one waits for a batch to end before another one is started beside it, in seconds.
+PATIENCE = 0.1
+# Who has waited so long when a batch fails is not kept for another one, as where a connection pool is exhausted.
+LONGEST_WAIT = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    answer: asyncio.Future[Result]
+    since: float
 
 
 class Batches(Generic[Item, Result]):
     """Collects what is asked for at the same time, for `work` that costs little more for many than for one.
 
     Nobody waits for others to come: a batch starts at once while fewer than `concurrency` are under way, and has
-    at most `size` items.
+    at most `size` items. Where batches are slow, up to `most` are under way.
     """
 
-    def __init__(self, *, size: int, concurrency: int) -> None:
+    def __init__(self, *, size: int, concurrency: int, most: int) -> None:
         self._size = size
         self._concurrency = concurrency
+        self._most = most
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def join(self, item: Item, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> Result:
         """Have `work` done for this item; it returns the results in the order of the items.
 
         Its task is nobody's: a caller who leaves does not break it off for the others. What it raises is raised
-        here for all of its items, and for those that wait if no other batch is under way: a database that is away
-        would keep them waiting once more.
+        here for all of its items, and for those that have waited for `LONGEST_WAIT` by then.
         """
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting[Item, Result](item, loop.create_future(), loop.time())
+        self._waiting.append(waiting)
         if len(self._tasks) < self._concurrency:
-            # An empty context: what is logged in there is about no single request.
-            self._tasks.add(asyncio.create_task(self._work_off(work), context=Context()))
-        return await answer
+            self._start(work)
+        elif self._timer is None:
+            self._timer = loop.call_later(PATIENCE, self._start_another, work)
+        return await waiting.answer
+
+    def _start(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
+        # An empty context: what is logged in there is about no single request.
+        self._tasks.add(asyncio.create_task(self._work_off(work), context=Context()))
+
+    def _start_another(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
+        self._timer = None
+        if self._waiting and len(self._tasks) < self._most:
+            self._start(work)
 
     async def _work_off(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
         try:
             while self._waiting:
-                await self._do(self._take(self._size), work)
+                await self._do(self._take(), work)
         finally:
             # Not in a callback of the task: who joins before that is called would wait for nobody.
             self._tasks.remove(cast("asyncio.Task[None]", asyncio.current_task()))
@@ -51,20 +74,25 @@ class Batches(Generic[Item, Result]):
         self, batch: list[_Waiting[Item, Result]], work: Callable[[list[Item]], Awaitable[list[Result]]]
     ) -> None:
         try:
-            results = await work([item for item, _ in batch])
-            for (_, answer), result in zip(batch, results, strict=True):
-                if not answer.done():
-                    answer.set_result(result)
+            results = await work([waiting.item for waiting in batch])
+            for waiting, result in zip(batch, results, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(result)
         except Exception as error:
-            if len(self._tasks) == 1:
-                batch = batch + self._take(len(self._waiting))
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            for waiting in batch + self._take_overdue():
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
         finally:
             # Cancelled, when the loop ends.
-            for _, answer in batch:
-                answer.cancel()
+            for waiting in batch:
+                waiting.answer.cancel()
 
-    def _take(self, count: int) -> list[_Waiting[Item, Result]]:
-        return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+    def _take(self) -> list[_Waiting[Item, Result]]:
+        return [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+
+    def _take_overdue(self) -> list[_Waiting[Item, Result]]:
+        due = asyncio.get_running_loop().time() - LONGEST_WAIT
+        overdue = []
+        while self._waiting and self._waiting[0].since <= due:
+            overdue.append(self._waiting.popleft())
+        return overdue

@@ -19,7 +19,8 @@ from authapi.turns import Turns
 
 # What one transaction rotates. Beyond some dozens it takes as long for each one more.
 MOST_ROTATIONS = 50
-# A connection that has gone silent keeps only the refreshes of its own transaction waiting.
+# Of the connections for requests; the more transactions, the fewer refreshes share one. Where the database is slow,
+# or a connection silent, up to half of the pool.
 ROTATING_TRANSACTIONS = 2
 
 
@@ -60,7 +61,11 @@ class Runtime:
             hasher=Hasher(settings.password, on_wait=observer.hash_started),
             breached_passwords=BreachedPasswords(settings.password),
             registrations=Turns(),
-            rotations=Batches(size=MOST_ROTATIONS, concurrency=ROTATING_TRANSACTIONS),
+            rotations=Batches(
+                size=MOST_ROTATIONS,
+                concurrency=ROTATING_TRANSACTIONS,
+                most=max(ROTATING_TRANSACTIONS, settings.database.pool_size // 2),
+            ),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,
