@@ -19,8 +19,8 @@ from authapi.turns import Turns
 
 # What one transaction rotates. Beyond some dozens it takes as long for each one more.
 MOST_ROTATIONS = 50
-# Of the connections for requests; the more transactions, the fewer refreshes share one. Where the database is slow,
-# or a connection silent, up to half of the pool.
+# The more transactions, the fewer refreshes share one. Where the database is slow there are more of them, up to one
+# for each connection.
 ROTATING_TRANSACTIONS = 2
 
 
@@ -64,7 +64,7 @@ class Runtime:
             rotations=Batches(
                 size=MOST_ROTATIONS,
                 concurrency=ROTATING_TRANSACTIONS,
-                most=max(ROTATING_TRANSACTIONS, settings.database.pool_size // 2),
+                most=max(ROTATING_TRANSACTIONS, settings.database.pool_size),
             ),
             revocations=revocations,
             tokens=TokenAuthority(
