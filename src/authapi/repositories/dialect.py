@@ -1,8 +1,21 @@
 """Which database it is, for the few statements that differ."""
 
+from typing import Any
+
+from sqlalchemy import Function, String, bindparam, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
 def is_postgresql(db: AsyncSession) -> bool:
     """Whether the session is PostgreSQL's; it is SQLite's otherwise."""
     return db.get_bind().dialect.name == "postgresql"
+
+
+def split_list(parameter: str) -> Function[Any]:
+    """For PostgreSQL, the array of texts in a parameter that has a comma between them; empty ones are NULL.
+
+    One parameter, so that it is one statement for lists of any length. And not the array itself: about its type
+    asyncpg asks the server on each new connection, which takes longer than the statement.
+    """
+    return func.string_to_array(bindparam(parameter, type_=String), ",", "", type_=ARRAY(String))

@@ -21,12 +21,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from authapi.enums import RevocationReason
 from authapi.models import User, UserSession
+from authapi.repositories.dialect import split_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +113,10 @@ async def rotate_all(
     one would keep the others waiting, and two calls that wait for each other's rows would deadlock.
     """
     values = {
-        "session_ids": [rotation.user_session_id for rotation in rotations],
-        "generations": [rotation.generation for rotation in rotations],
-        "client_ids": [rotation.client_id for rotation in rotations],
-        "ips": [rotation.ip for rotation in rotations],
+        "session_ids": ",".join(str(rotation.user_session_id) for rotation in rotations),
+        "generations": ",".join(str(rotation.generation) for rotation in rotations),
+        "client_ids": ",".join(rotation.client_id for rotation in rotations),
+        "ips": ",".join(rotation.ip or "" for rotation in rotations),
         "now": now,
         "new_idle_expires_at": idle_expires_at,
     }
@@ -221,10 +223,10 @@ def _rotation() -> ExecutableReturnsRows:
 def _rotation_of_all() -> ExecutableReturnsRows:
     asked = (
         func.unnest(
-            bindparam("session_ids", type_=ARRAY(Uuid)),
-            bindparam("generations", type_=ARRAY(BigInteger)),
-            bindparam("client_ids", type_=ARRAY(String)),
-            bindparam("ips", type_=ARRAY(String)),
+            sql_cast(split_list("session_ids"), ARRAY(Uuid)),
+            sql_cast(split_list("generations"), ARRAY(BigInteger)),
+            split_list("client_ids"),
+            split_list("ips"),
         )
         .table_valued(
             column("id", Uuid),

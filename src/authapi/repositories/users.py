@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, bindparam, delete, func, insert, select
+from sqlalchemy import Uuid, any_, bindparam, cast, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +14,7 @@ from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
 from authapi.repositories import planning, user_search
-from authapi.repositories.dialect import is_postgresql
+from authapi.repositories.dialect import is_postgresql, split_list
 from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count, plan_for_these_values
 
@@ -24,10 +24,9 @@ _BY_ID = (
     .where(User.id == bindparam("user_id"))
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
-# An array: as a list of parameters each number of them would be a statement of its own.
 _BY_IDS = (
     select(User)
-    .where(User.id == any_(bindparam("user_ids", type_=ARRAY(Uuid))))
+    .where(User.id == any_(cast(split_list("user_ids"), ARRAY(Uuid))))
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
 _LOCK = select(User.id).where(User.id == bindparam("user_id")).with_for_update()
@@ -60,7 +59,7 @@ async def find_all_by_id(db: AsyncSession, user_ids: Collection[UUID]) -> dict[U
     """The same for several accounts, by their ids; for PostgreSQL."""
     if not user_ids:
         return {}
-    found = await db.scalars(_BY_IDS, {"user_ids": list(user_ids)})
+    found = await db.scalars(_BY_IDS, {"user_ids": ",".join(map(str, user_ids))})
     return {user.id: user for user in found.unique()}
 
 
