@@ -216,7 +216,8 @@ class Person:
         if len(self._passwords) > 1:
             await self._log_in()
             return
-        new = f"Another Horse {uuid4().hex[:8]}"
+        # Digits: among letters there would now and then be Ada's name, which is refused.
+        new = f"Another Horse {uuid4().int % 10**9:09}"
         body = {"current_password": self._passwords[0], "new_password": new}
         answer = await self._ask(
             "password", lambda host: host.post("/api/auth/password/change", body, token=session.access_token)
