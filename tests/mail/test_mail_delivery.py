@@ -9,6 +9,8 @@ import time_machine
 from authapi import clock
 from authapi.enums import MailState
 from authapi.logs import configure_logging
+from authapi.models import MailMessage
+from authapi.services import mail_delivery
 from authapi.services.mail_delivery import CLAIM_SECONDS, MAX_BACKOFF_SECONDS, MailDelivery, backoff
 from tests.mail.conftest import MakeOutbox
 from tests.support.outbox import TOKEN
@@ -30,6 +32,26 @@ class TestHealthyServer:
         assert row.message_id == message["Message-ID"]
         assert (row.sealed_message, row.claimed_until, row.last_error, row.attempts) == (None, None, None, 1)
         assert row.sent_at is not None
+
+    async def test_one_that_comes_as_the_last_sender_ends_leaves_at_once_too(
+        self, make_outbox: MakeOutbox, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mail_delivery, "POLL_SECONDS", 30.0)
+        outbox = make_outbox(server.url)
+        delivery = await outbox.deliver()
+        claim, late = delivery._claim, ["late@example.com"]
+
+        async def claim_late() -> MailMessage | None:
+            mail = await claim()
+            if mail is None and late:
+                await outbox.enqueue(late.pop())
+                # The loop has looked, and found everybody at work.
+                await asyncio.sleep(0.2)
+            return mail
+
+        monkeypatch.setattr(delivery, "_claim", claim_late)
+        await outbox.enqueue("early@example.com")
+        await server.wait_for(2)
 
     async def test_it_leaves_at_once(self, make_outbox: MakeOutbox, server: SmtpServer) -> None:
         outbox = make_outbox(server.url)

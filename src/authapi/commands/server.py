@@ -30,6 +30,8 @@ BACKLOG = 2048
 # Below the ten seconds after which Docker kills; what a slow database still holds up then is cut off.
 SHUTDOWN_SECONDS = 8
 KEEP_ALIVE_SECONDS = 5
+# What the system keeps for a client that does not read; Linux would let it grow to megabytes for each of thousands.
+SEND_BUFFER_BYTES = 128 * 1024
 # One for each connection (http_protocol.py), and then some.
 DESCRIPTORS = 8192 + 256
 
@@ -89,6 +91,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
         for family, kind, protocol, _, address in found:
             listener = on_failure.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Connections inherit it.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             if family == socket.AF_INET6:
                 # "::" means every address, of IPv4 too.
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import cast
 
 import structlog
 
@@ -130,6 +131,10 @@ class MailDelivery:
         except Exception as error:
             # The database is away; the mail is tried again once its claim has ended.
             logger.error("mail.sender_failed", error=type(error).__name__)
+            return
+        # Who has put a mail into the outbox since the last look has found this sender still at work.
+        self._senders.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        self._runtime.mail_wakeup.set()
 
     async def _claim(self) -> MailMessage | None:
         now = clock.utc_now()
