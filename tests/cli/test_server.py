@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from authapi.commands.failures import CommandFailed
-from authapi.commands.server import bind, rehearse
+from authapi.commands.server import SEND_BUFFER_BYTES, bind, rehearse
 from authapi.settings import load_settings
 from tests.cli.conftest import Command
 from tests.support.command import run_command, serving
@@ -165,6 +165,13 @@ class TestBind:
         finally:
             for listener in sockets:
                 listener.close()
+
+    def test_a_client_that_does_not_read_costs_little(self) -> None:
+        (listener,) = bind("127.0.0.1", 0)
+        listener.listen()
+        with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            # Linux doubles it for its own bookkeeping.
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER_BYTES
 
     @pytest.mark.parametrize("host", ["no such host", "192.0.2.7"])
     def test_a_host_that_is_not_here(self, host: str) -> None:
