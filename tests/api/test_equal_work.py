@@ -9,13 +9,13 @@ import httpx
 
 from authapi.runtime import Runtime
 from tests.support.accounts import PASSWORD, Accounts
-from tests.support.mails import Statements
+from tests.support.statements import statements_of_requests
 
 
 async def work_for(runtime: Runtime, client: httpx.AsyncClient, path: str, **options: Any) -> list[str]:
-    with Statements(runtime) as statements:
+    with statements_of_requests(runtime) as statements:
         response = await client.post(path, **options)
-    return [str(response.status_code), *statements.texts]
+    return [str(response.status_code), *statements]
 
 
 async def test_login_with_the_token_of_a_device_of_ones_own(

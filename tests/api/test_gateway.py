@@ -13,7 +13,7 @@ import httpx
 import pytest
 import time_machine
 from fastapi import FastAPI
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from authapi import clock
 from authapi.models import User
@@ -22,6 +22,7 @@ from tests.api.test_mfa import enroll
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Account, Accounts
 from tests.support.signed_tokens import bearer, clients_token, users_token
+from tests.support.statements import recorded_statements
 
 pytestmark = pytest.mark.one_database
 
@@ -327,7 +328,7 @@ class TestFromMemory:
     async def test_nothing_is_asked(self, app: FastAPI, accounts: Accounts) -> None:
         """One step of the coroutine gives the whole answer, so nothing was waited for."""
         account = await accounts.register()
-        with statements(app) as executed, system_calls() as called:
+        with recorded_statements(app.state.runtime) as executed, system_calls() as called:
             for token in (account.access_token, account.access_token, "Bearer x"):
                 for method, path in (("POST", "/validate"), ("GET", "/verify")):
                     answer_in_one_step(app, method, path, token)
@@ -362,22 +363,6 @@ def answer_in_one_step(app: FastAPI, method: str, path: str, token: str) -> None
     with pytest.raises(StopIteration):
         request.send(None)
     assert sent[0]["status"] in {200, 401, 403}
-
-
-@contextmanager
-def statements(app: FastAPI) -> Iterator[list[str]]:
-    """What the application's engine executes meanwhile."""
-    executed: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        executed.append(statement)
-
-    engine = app.state.runtime.database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield executed
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from authapi.runtime import Runtime
 from authapi.services import login_throttle, mail_links, one_time_tokens
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
-from tests.support.mails import Mails, Statements, new_address
+from tests.support.mails import Mails, new_address
+from tests.support.statements import statements_of_requests
 
 FORGOT = "/api/auth/password/forgot"
 RESET = "/api/auth/password/reset"
@@ -222,13 +223,13 @@ class TestEqualWork:
 
     @staticmethod
     async def statements(app: FastAPI, ask: Callable[[], Any]) -> list[str]:
-        with Statements(app.state.runtime) as statements:
+        with statements_of_requests(app.state.runtime) as statements:
             response = await ask()
         assert response.status_code == 202
         # A stand-in is rolled back, where an account is kept.
         return [
             "end of savepoint" if text.startswith(("RELEASE SAVEPOINT", "ROLLBACK TO")) else text
-            for text in statements.texts
+            for text in statements
         ]
 
     @pytest.mark.parametrize("path", [FORGOT, RESEND])

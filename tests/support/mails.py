@@ -1,14 +1,12 @@
 """Mails as their recipients get them: the links in them, and what was written to whom."""
 
 import asyncio
-import re
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI
-from sqlalchemy import event, select
+from sqlalchemy import select
 
-from authapi import request_context
 from authapi.mail.mailbox import Mailbox, SentMail
 from authapi.models import MailMessage
 from authapi.runtime import Runtime
@@ -65,22 +63,3 @@ class Mails:
                 select(MailMessage.kind).where(MailMessage.recipient == recipient).order_by(MailMessage.id)
             )
             return list(rows)
-
-
-class Statements:
-    """What the requests of a process ask the database while this is entered; its loops do not count."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.texts: list[str] = []
-        self._engine = runtime.database.engine.sync_engine
-
-    def _note(self, _connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if request_context.current().request_id is not None:
-            self.texts.append(re.sub(r"\bsa_savepoint_\d+", "savepoint", statement))
-
-    def __enter__(self) -> "Statements":
-        event.listen(self._engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._note)

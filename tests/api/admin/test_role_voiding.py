@@ -14,7 +14,7 @@ from authapi.models import Revocation
 from authapi.runtime import Runtime
 from tests.api.admin.support import ROLES, USERS, Caller
 from tests.support.accounts import Account, Accounts
-from tests.support.mails import Statements
+from tests.support.statements import statements_of_requests
 
 GIVEN = ("users:read", "stats:read")
 
@@ -153,9 +153,9 @@ async def test_the_work_does_not_grow_with_the_holders(
         role = await admin.make_role(name, *GIVEN)
         for _ in range(number):
             await accounts.with_roles(name)
-        with Statements(runtime) as statements:
+        with statements_of_requests(runtime) as statements:
             await change(admin, role, {"permissions": []})
-        counts.append(len(statements.texts))
+        counts.append(len(statements))
     assert counts[0] == counts[1]
 
 
