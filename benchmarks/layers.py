@@ -15,27 +15,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from fastapi.middleware.cors import CORSMiddleware
+from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authapi import clock
-from authapi.client_address import TrustedProxies
 from authapi.logs import configure_logging
-from authapi.metrics import Metrics
-from authapi.middleware.body_limit import BodyLimitMiddleware
-from authapi.middleware.client_address import ClientAddressMiddleware
-from authapi.middleware.metrics import MetricsMiddleware
+from authapi.main import create_app
 from authapi.middleware.request_context import RequestContextMiddleware
-from authapi.middleware.security_headers import SecurityHeadersMiddleware
-from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
 from authapi.rate_limit import RateLimitOptions, RateLimits, rate_limit_header_lines
-from authapi.revocation_set import RevocationSet
+from authapi.runtime import Runtime
 from authapi.security.signing_keys import Algorithm, generate_signing_key
-from authapi.token_authority import TimedKey, TokenAuthority
+from authapi.settings import load_settings
+from authapi.token_authority import TimedKey
 from benchmarks.figures import Figures, arguments_of
 from benchmarks.servers import PLENTY
 
@@ -52,22 +47,17 @@ async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
-def layers(metrics: Metrics) -> dict[str, ASGIApp]:
-    """Each layer alone, by what it does; innermost first, as the service has them."""
-    wraps: dict[str, Callable[[ASGIApp], ASGIApp]] = {
-        "bounds on bodies and addresses": BodyLimitMiddleware,
-        "last resort for errors": UnhandledErrorsMiddleware,
-        "CORS": lambda app: CORSMiddleware(app, allow_origins=["https://app.example.com"]),
-        "security headers": lambda app: SecurityHeadersMiddleware(app, https=True),
-        "request id, context and log line": RequestContextMiddleware,
-        "metrics": lambda app: MetricsMiddleware(app, metrics=metrics),
-        "address of the client": lambda app: ClientAddressMiddleware(app, trusted=TrustedProxies()),
-    }
-    alone = {name: wrap(answer) for name, wrap in wraps.items()}
+def layers(app: FastAPI) -> dict[str, ASGIApp]:
+    """Each of the application's layers alone, by name and outermost first; then all of them around each other."""
+    alone = {_name(entry): entry.cls(answer, *entry.args, **entry.kwargs) for entry in app.user_middleware}
     stack: ASGIApp = answer
-    for wrap in wraps.values():
-        stack = wrap(stack)
+    for entry in reversed(app.user_middleware):
+        stack = entry.cls(stack, *entry.args, **entry.kwargs)
     return alone | {ALL: stack}
+
+
+def _name(entry: Middleware) -> str:
+    return getattr(entry.cls, "__name__", str(entry.cls))
 
 
 def limit() -> ASGIApp:
@@ -82,21 +72,14 @@ def limit() -> ASGIApp:
     return limited
 
 
-def token_checks() -> dict[str, ASGIApp]:
+def token_checks(runtime: Runtime) -> dict[str, ASGIApp]:
     """The check of a token that is known, and that of one that is new."""
-    revocations = RevocationSet(max_staleness=timedelta(days=1))
-    revocations.confirm(read_at=time.monotonic())
-    tokens = TokenAuthority(
-        issuer="https://auth.example.com",
-        audience="authapi",
-        lifetime=timedelta(hours=1),
-        revocations=revocations,
-    )
+    runtime.revocations.confirm(read_at=time.monotonic())
     now = clock.utc_now()
-    tokens.use_keys([TimedKey(generate_signing_key(Algorithm.ES256), now, None)])
+    runtime.tokens.use_keys([TimedKey(generate_signing_key(Algorithm.ES256), now, None)])
 
     def issue() -> str:
-        return tokens.issue_for_client(
+        return runtime.tokens.issue_for_client(
             client_id=secrets.token_hex(8), scope="", issued_at=now, not_before=None
         ).token
 
@@ -105,7 +88,7 @@ def token_checks() -> dict[str, ASGIApp]:
 
     def checking(next_token: Callable[[], str]) -> ASGIApp:
         async def check(scope: Scope, receive: Receive, send: Send) -> None:
-            tokens.verify(next_token())
+            runtime.tokens.verify(next_token())
             await answer(scope, receive, send)
 
         return check
@@ -154,16 +137,17 @@ def request() -> Scope:
 
 
 async def run(figures: Figures) -> None:
-    apps = layers(Metrics()) | {"limit per user": limit()}
+    app = create_app(load_settings())
+    apps = layers(app) | {"limit per user": limit()}
     logged = await measure(apps)
     logging.getLogger().setLevel(logging.WARNING)
-    name = "request id, context and log line"
+    name = RequestContextMiddleware.__name__
     silent = await measure({name: apps[name]})
     for layer, microseconds in logged.items():
         figures.add(layer, microseconds=microseconds)
         if layer == name:
             figures.add("  of which the log line", microseconds=microseconds - silent[name])
-    for check, microseconds in (await measure(token_checks())).items():
+    for check, microseconds in (await measure(token_checks(app.state.runtime))).items():
         figures.add(check, microseconds=microseconds)
 
 

@@ -1,6 +1,7 @@
 """Database sessions and the unit of work: the only place that commits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -105,29 +106,40 @@ class _Deadline:
     def __init__(self, patience: float | None) -> None:
         self.timeout = asyncio.timeout(None)
         self._patience = patience
-        self._latest = 0.0
+        self._strikes_at = self._latest = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """A transaction begins: the pool is asked for a connection next."""
         if self._patience is not None:
-            self._latest = asyncio.get_running_loop().time() + self._patience * DEADLINE_FACTOR
+            self._latest = time.monotonic() + self._patience * DEADLINE_FACTOR
             self.renew()
+            self._look_later()
 
     def renew(self) -> None:
         """The server has answered."""
+        # A number, and not a timer set anew: this happens after every statement.
         if self._patience is not None:
-            silent_until = asyncio.get_running_loop().time() + self._patience * SILENCE_FACTOR
-            self._reschedule(min(silent_until, self._latest))
+            self._strikes_at = min(time.monotonic() + self._patience * SILENCE_FACTOR, self._latest)
 
     def stop(self) -> None:
         """The transaction has ended: what comes now, such as hashing, does not count."""
-        if self._patience is not None:
-            self._reschedule(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _reschedule(self, when: float | None) -> None:
-        # Refused once it has struck: the session is then closed by a task that nobody waits for.
+    def _look_later(self) -> None:
+        delay = self._strikes_at - time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        if time.monotonic() < self._strikes_at:
+            self._look_later()
+            return
+        self._timer = None
+        # Refused once the block has been left: the session is then closed by a task that nobody waits for.
         with suppress(RuntimeError):
-            self.timeout.reschedule(when)
+            self.timeout.reschedule(0)
 
 
 class _TimedSession(Session):

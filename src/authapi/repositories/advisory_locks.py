@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.repositories.dialect import is_postgresql
 
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
+
 
 class AdvisoryLock(IntEnum):
     """What one host does at a time; any numbers, as long as nothing else on the server uses them."""
@@ -23,11 +26,11 @@ class AdvisoryLock(IntEnum):
 async def lock(db: AsyncSession, key: int) -> None:
     """Wait until nobody else holds the lock, and hold it."""
     if is_postgresql(db):
-        await db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        await db.execute(_LOCK, {"key": key})
 
 
 async def try_lock(db: AsyncSession, key: int) -> bool:
     """Hold the lock if nobody else does; False if somebody does."""
     if not is_postgresql(db):
         return True
-    return bool(await db.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}))
+    return bool(await db.scalar(_TRY_LOCK, {"key": key}))

@@ -4,12 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Integer, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import AuditAnchor, AuditEvent
+from authapi.models.base import table_of
 from authapi.repositories import advisory_locks
 from authapi.repositories.advisory_locks import AdvisoryLock
+
+# Put together once: every process asks once a second.
+_ANCHOR = select(AuditAnchor).where(AuditAnchor.name == bindparam("name"))
+_EVENTS = table_of(AuditEvent)
+_ANY_UNSEALED = select(_EVENTS.c.id).where(_EVENTS.c.sequence.is_(None)).limit(1)
+_UNSEALED = (
+    select(AuditEvent)
+    .where(AuditEvent.sequence.is_(None))
+    .order_by(AuditEvent.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_SEALING = update(AuditEvent)
 
 
 async def lock(db: AsyncSession) -> None:
@@ -19,35 +32,28 @@ async def lock(db: AsyncSession) -> None:
 
 async def find_anchor(db: AsyncSession, name: str) -> AuditAnchor | None:
     """The anchor as the database has it now."""
-    statement = select(AuditAnchor).where(AuditAnchor.name == name)
-    return await db.scalar(statement.execution_options(populate_existing=True))
+    return await db.scalar(_ANCHOR, {"name": name}, execution_options={"populate_existing": True})
 
 
-async def set_anchor(db: AsyncSession, name: str, *, sequence: int, chain_hash: bytes) -> None:
-    """Move an anchor, or make it."""
-    anchor = await find_anchor(db, name)
-    if anchor is None:
-        db.add(AuditAnchor(name=name, sequence=sequence, chain_hash=chain_hash))
-    else:
-        anchor.sequence, anchor.chain_hash = sequence, chain_hash
+async def save_anchor(db: AsyncSession, anchor: AuditAnchor) -> None:
+    """Store an anchor that is new or has moved."""
+    db.add(anchor)
     await db.flush()
 
 
 async def has_unsealed(db: AsyncSession) -> bool:
     """Whether anything waits to be sealed."""
-    statement = select(AuditEvent.id).where(AuditEvent.sequence.is_(None)).limit(1)
-    return (await db.scalar(statement)) is not None
+    return (await db.scalar(_ANY_UNSEALED)) is not None
 
 
 async def list_unsealed(db: AsyncSession, *, limit: int) -> Sequence[AuditEvent]:
     """Events without a place in the chain, in the order of their creation."""
-    statement = select(AuditEvent).where(AuditEvent.sequence.is_(None))
-    return (await db.scalars(statement.order_by(AuditEvent.id).limit(limit))).all()
+    return (await db.scalars(_UNSEALED, {"limit": limit})).all()
 
 
 async def store_seals(db: AsyncSession, seals: list[dict[str, Any]]) -> None:
     """Write place and hashes of events; each dict has `id`, `sequence`, `chain_hash`, `personal_hash`."""
-    await db.execute(update(AuditEvent), seals)
+    await db.execute(_SEALING, seals)
 
 
 async def list_sealed(db: AsyncSession, *, after: int, limit: int) -> Sequence[AuditEvent]:

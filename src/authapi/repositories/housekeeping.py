@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from authapi.enums import MailState
 from authapi.models import (
+    AuditAnchor,
     AuditEvent,
     KnownDevice,
     LoginThrottle,
@@ -62,8 +63,8 @@ def _due(expiry: "_Expiry", *, before: datetime, limit: int) -> Executable:
 async def _purge_audit_events(db: AsyncSession, *, before: datetime, limit: int) -> int:
     """Cut off the oldest end of the chain; the anchor `start` remembers where it begins now."""
     await audit_chain.lock(db)
-    start = await audit_chain.find_anchor(db, "start")
-    events = await audit_chain.list_sealed(db, after=start.sequence if start else 0, limit=limit)
+    start = await audit_chain.find_anchor(db, "start") or AuditAnchor(name="start", sequence=0)
+    events = await audit_chain.list_sealed(db, after=start.sequence, limit=limit)
     # In the order of the chain: the first event that is too young ends the purge.
     old = []
     for event in events:
@@ -75,7 +76,8 @@ async def _purge_audit_events(db: AsyncSession, *, before: datetime, limit: int)
     last = old[-1]
     if last.sequence is None or last.chain_hash is None:
         raise ValueError("a sealed event without a seal")
-    await audit_chain.set_anchor(db, "start", sequence=last.sequence, chain_hash=last.chain_hash)
+    start.sequence, start.chain_hash = last.sequence, last.chain_hash
+    await audit_chain.save_anchor(db, start)
     await db.execute(delete(AuditEvent).where(AuditEvent.sequence <= last.sequence))
     return len(old)
 

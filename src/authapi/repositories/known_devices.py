@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, delete, select, update
@@ -9,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningDelete
 
 from authapi.models import KnownDevice
+from authapi.models.base import table_of
 
 
-async def add(db: AsyncSession, device: KnownDevice) -> None:
-    """Insert a device."""
+def add(db: AsyncSession, device: KnownDevice) -> None:
+    """Insert a device with whatever is written next."""
     db.add(device)
-    await db.flush()
 
 
 async def find_live(db: AsyncSession, device_id: UUID, *, now: datetime) -> KnownDevice | None:
@@ -53,14 +54,15 @@ async def forget_oldest(db: AsyncSession, *, user_id: UUID, keep: int) -> Sequen
     return found.all()
 
 
-def _forgetting() -> ReturningDelete[UUID]:
+def _forgetting() -> ReturningDelete[Any]:
+    devices = table_of(KnownDevice)
     surplus = (
-        select(KnownDevice.id)
-        .where(KnownDevice.user_id == bindparam("owner_id"))
-        .order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc())
+        select(devices.c.id)
+        .where(devices.c.user_id == bindparam("owner_id"))
+        .order_by(devices.c.last_used_at.desc(), devices.c.id.desc())
         .offset(bindparam("keep", type_=Integer))
     )
-    return delete(KnownDevice).where(KnownDevice.id.in_(surplus)).returning(KnownDevice.id)
+    return delete(devices).where(devices.c.id.in_(surplus)).returning(devices.c.id)
 
 
 # Put together once: it stands in every login from a new device.

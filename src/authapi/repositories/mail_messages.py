@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.enums import MailKind, MailState
@@ -42,8 +42,7 @@ async def count_since(db: AsyncSession, *, recipient: str, kind: MailKind, since
 
 async def count_due(db: AsyncSession, *, now: datetime, limit: int) -> int:
     """How many mails wait for a sender, counted up to `limit`."""
-    due = select(MailMessage.id).where(*_is_due(now)).limit(limit).subquery()
-    return await db.scalar(select(func.count()).select_from(due)) or 0
+    return await db.scalar(_COUNT_DUE, {"now": now, "limit": limit}) or 0
 
 
 async def claim(db: AsyncSession, *, now: datetime, until: datetime) -> MailMessage | None:
@@ -163,9 +162,19 @@ async def list_sealed(db: AsyncSession) -> Sequence[MailMessage]:
     return (await db.scalars(statement)).all()
 
 
-def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _is_due(now: datetime | BindParameter[datetime]) -> tuple[ColumnElement[bool], ...]:
     return MailMessage.state == MailState.PENDING, MailMessage.next_attempt_at <= now, _is_unclaimed(now)
 
 
-def _is_unclaimed(now: datetime) -> ColumnElement[bool]:
+def _is_unclaimed(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return or_(MailMessage.claimed_until.is_(None), MailMessage.claimed_until <= now)
+
+
+def _counting_due() -> Select[int]:
+    now = bindparam("now", type_=MailMessage.next_attempt_at.type)
+    due = select(MailMessage.id).where(*_is_due(now)).limit(bindparam("limit", type_=Integer))
+    return select(func.count()).select_from(due.subquery())
+
+
+# Put together once: every process asks once a second.
+_COUNT_DUE = _counting_due()

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Integer,
     String,
-    Table,
     Update,
     Uuid,
     bindparam,
@@ -28,6 +28,7 @@ from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from authapi.enums import RevocationReason
 from authapi.models import User, UserSession
+from authapi.models.base import table_of
 from authapi.repositories.dialect import split_list
 
 
@@ -49,10 +50,9 @@ class RotatedSession:
     owner: User
 
 
-async def add(db: AsyncSession, user_session: UserSession) -> None:
-    """Insert a session and fill in its key."""
+def add(db: AsyncSession, user_session: UserSession) -> None:
+    """Insert a session with whatever is written next: one flush for all that a login writes."""
     db.add(user_session)
-    await db.flush()
 
 
 async def find_by_id(db: AsyncSession, user_session_id: UUID) -> UserSession | None:
@@ -153,14 +153,7 @@ async def revoke(
 
 async def oldest_beyond(db: AsyncSession, *, user_id: UUID, keep: int, now: datetime) -> Sequence[UUID]:
     """The ids of the live sessions that are in excess of `keep`, those used longest ago."""
-    return (
-        await db.scalars(
-            select(UserSession.id)
-            .where(UserSession.user_id == user_id, *is_live(now))
-            .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
-            .offset(keep)
-        )
-    ).all()
+    return (await db.scalars(_OLDEST_BEYOND, {"owner_id": user_id, "keep": keep, "now": now})).all()
 
 
 async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> datetime | None:
@@ -191,7 +184,7 @@ def is_live(now: datetime | BindParameter[datetime]) -> tuple[ColumnElement[bool
     )
 
 
-_SESSIONS = cast(Table, UserSession.__table__)
+_SESSIONS = table_of(UserSession)
 _NOW: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
 
 
@@ -259,6 +252,12 @@ def _rotation_of_all() -> ExecutableReturnsRows:
     return select(UserSession).from_statement(changed)
 
 
-# Put together once: doing it at each refresh takes longer than all that the database does.
+# Put together once: doing it at each login and refresh takes longer than all that the database does.
+_OLDEST_BEYOND = (
+    select(_SESSIONS.c.id)
+    .where(_SESSIONS.c.user_id == bindparam("owner_id"), *is_live(_NOW))
+    .order_by(_SESSIONS.c.last_used_at.desc(), _SESSIONS.c.id.desc())
+    .offset(bindparam("keep", type_=Integer))
+)
 _ROTATE = _rotation()
 _ROTATE_ALL = _rotation_of_all()

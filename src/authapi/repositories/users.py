@@ -13,6 +13,7 @@ from sqlalchemy.orm import joinedload, raiseload
 from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
 from authapi.models import Role, User, user_roles
+from authapi.models.base import table_of
 from authapi.repositories import planning, user_search
 from authapi.repositories.dialect import is_postgresql, split_list
 from authapi.repositories.pagination import Keyset, Page, list_id, read_page
@@ -29,7 +30,8 @@ _BY_IDS = (
     .where(User.id == any_(cast(split_list("user_ids"), ARRAY(Uuid))))
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
-_LOCK = select(User.id).where(User.id == bindparam("user_id")).with_for_update()
+_USERS = table_of(User)
+_LOCK = select(_USERS.c.id).where(_USERS.c.id == bindparam("user_id")).with_for_update()
 
 
 async def find_by_email(db: AsyncSession, *, email_canonical: str) -> User | None:

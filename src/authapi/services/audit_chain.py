@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock
 from authapi.background import Repeating
-from authapi.models import AuditEvent
+from authapi.models import AuditAnchor, AuditEvent
 from authapi.repositories import audit_chain
 from authapi.runtime import Runtime
 from authapi.security.audit_chain import GENESIS, chain_hash, personal_hash
@@ -63,7 +63,9 @@ async def seal(db: AsyncSession, runtime: Runtime) -> int:
     """Give the oldest unsealed events their places in the chain; returns how many."""
     await audit_chain.lock(db)
     head = await audit_chain.find_anchor(db, HEAD)
-    sequence, previous = (head.sequence, head.chain_hash) if head else (0, GENESIS)
+    if head is None:
+        head = AuditAnchor(name=HEAD, sequence=0, chain_hash=GENESIS)
+    sequence, previous = head.sequence, head.chain_hash
     key = runtime.derived_keys.current(KEY_PURPOSE)
     seals: list[dict[str, Any]] = []
     for event in await audit_chain.list_unsealed(db, limit=SEAL_BATCH):
@@ -75,7 +77,8 @@ async def seal(db: AsyncSession, runtime: Runtime) -> int:
         )
     if seals:
         await audit_chain.store_seals(db, seals)
-        await audit_chain.set_anchor(db, HEAD, sequence=sequence, chain_hash=previous)
+        head.sequence, head.chain_hash = sequence, previous
+        await audit_chain.save_anchor(db, head)
     return len(seals)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, request_context
 from authapi.models import KnownDevice
+from authapi.models.base import new_id
 from authapi.repositories import known_devices
 from authapi.runtime import Runtime
 from authapi.security.opaque_tokens import InvalidOpaqueToken
@@ -44,13 +45,14 @@ async def remember(
     if device is not None:
         device = await known_devices.rotate(db, device.id, user_id=user_id, now=now, expires_at=expires_at)
     if device is None:
+        await known_devices.forget_oldest(db, user_id=user_id, keep=MAX_PER_USER - 1)
         device = KnownDevice(
+            id=new_id(),
             user_id=user_id,
             generation=0,
             last_used_at=now,
             expires_at=expires_at,
             user_agent=request_context.current().user_agent,
         )
-        await known_devices.add(db, device)
-        await known_devices.forget_oldest(db, user_id=user_id, keep=MAX_PER_USER)
+        known_devices.add(db, device)
     return runtime.device_tokens.issue(device.id, device.generation)

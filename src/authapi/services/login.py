@@ -12,7 +12,7 @@ from authapi.runtime import Runtime
 from authapi.services import audit
 from authapi.services.outcomes import reports_login
 from authapi.services.password_check import check_password
-from authapi.services.second_factor_login import challenge_if_enrolled
+from authapi.services.second_factor_login import challenge
 from authapi.services.user_sessions import SessionTokens, open_session
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
 
@@ -36,13 +36,14 @@ async def log_in(
     `TooManyAttempts`, `InvalidCredentials`, `HashingBusy`, and only after a right password
     `AccountDisabled`, `EmailNotVerified` and, with a second factor, `MfaRequired`.
     """
+    address = _canonical(email)
     with runtime.hasher.place():
-        user_id, stored = await _find_stored(db, email)
+        user_id, stored = await _find_stored(db, address)
         try:
             checked = await check_password(
                 db,
                 runtime,
-                identifier=email,
+                identifier=address or email,
                 user_id=user_id,
                 stored=stored,
                 password=password,
@@ -58,9 +59,8 @@ async def log_in(
     if not user.email_verified and not runtime.settings.allows_unverified_login:
         await _record_failure(db, user.id, reason="email_not_verified")
         raise errors.EmailNotVerified
-    await challenge_if_enrolled(
-        db, runtime, user=user, scope=scope, device=checked.device, client_id=client_id
-    )
+    if checked.has_second_factor:
+        await challenge(db, runtime, user=user, scope=scope, device=checked.device, client_id=client_id)
     tokens = await open_session(
         db, runtime, user=user, amr=["pwd"], scope=scope, device=checked.device, client_id=client_id
     )
@@ -74,15 +74,18 @@ async def log_in(
     return tokens
 
 
-async def _find_stored(db: AsyncSession, email: str) -> tuple[UUID | None, str | None]:
-    """The user of an address and the stored hash of his password; None for what there is not."""
+def _canonical(email: str) -> str | None:
     try:
         # Accounts on special domains may exist from a time when the setting allowed them.
-        canonical = parse_email(email, allow_special_domains=True).canonical
+        return parse_email(email, allow_special_domains=True).canonical
     except MalformedEmail:
-        # Nobody's, but asked for all the same: one statement less would show in the time.
-        canonical = ""
-    found = await password_credentials.find_by_email_confidential(db, email_canonical=canonical)
+        return None
+
+
+async def _find_stored(db: AsyncSession, address: str | None) -> tuple[UUID | None, str | None]:
+    """The user of an address and the stored hash of his password; None for what there is not."""
+    # Nobody's is asked for all the same: one statement less would show in the time.
+    found = await password_credentials.find_by_email_confidential(db, email_canonical=address or "")
     return found or (None, None)
 
 

@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors, request_context
 from authapi.client_address import rate_limit_key
-from authapi.emails import MalformedEmail, parse_email
 from authapi.models import KnownDevice
 from authapi.repositories import login_throttles
 from authapi.repositories.login_throttles import Count
@@ -70,14 +69,6 @@ class Attempt:
     blocked_until: tuple[datetime, ...]
 
 
-def canonical_identifier(identifier: str) -> str:
-    """One form for all spellings of an identifier, also of one that is no address."""
-    try:
-        return parse_email(identifier, allow_special_domains=True).canonical
-    except MalformedEmail:
-        return unicodedata.normalize("NFKC", identifier).strip().lower()
-
-
 async def begin(
     db: AsyncSession,
     runtime: Runtime,
@@ -89,8 +80,9 @@ async def begin(
 ) -> Attempt:
     """Count a try before anything is hashed; the caller commits it by handing back the connection.
 
-    A known device, and a live session for what asks for the password once more, have a budget of their own.
-    Raises `TooManyAttempts`; a refused try is not counted, so that hammering does not lengthen the wait.
+    `identifier` is the canonical address, or what was typed instead of one. A known device, and a live session for
+    what asks for the password once more, have a budget of their own. Raises `TooManyAttempts`; a refused try is
+    not counted, so that hammering does not lengthen the wait.
     """
     device = await known_devices.recognise(db, runtime, user_id=user_id, device_token=device_token)
     if user_session_id is not None:
@@ -98,7 +90,7 @@ async def begin(
     elif device is not None:
         rules = {_key(runtime, "device", str(device.id)): DEVICE}
     else:
-        rules = _rules_for_strangers(runtime, canonical_identifier(identifier))
+        rules = _rules_for_strangers(runtime, identifier)
     return await _count(db, rules, device=device)
 
 
@@ -125,19 +117,19 @@ async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
 
 async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None:
     """Let everybody try an account's password again."""
-    await login_throttles.clear(db, [_account_key(runtime, canonical_identifier(identifier))])
+    await login_throttles.clear(db, [_account_key(runtime, identifier)])
 
 
 async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDevice | None) -> Attempt:
     now = clock.utc_now()
-    # Without a lock: the tries of a stranger who hammers would otherwise queue up for the account's row, each
-    # with a connection of the pool, which its owner needs too.
-    until = await login_throttles.find_latest_block(db, list(rules), window_start=now - WINDOW)
-    if until is not None and until > now:
-        raise errors.TooManyAttempts(retry_after=(until - now).total_seconds())
-    counts = await login_throttles.count(
-        db, list(rules), now=now, window_start=now - WINDOW, expires_at=now + WINDOW
+    keys, window_start = list(rules), now - WINDOW
+    counts = await login_throttles.count_unless_blocked(
+        db, keys, now=now, window_start=window_start, expires_at=now + WINDOW
     )
+    if not counts:
+        until = await login_throttles.find_latest_block(db, keys, window_start=window_start)
+        # It may have been lifted in between: then the next try is the one.
+        raise errors.TooManyAttempts(retry_after=max(1.0, (until - now).total_seconds() if until else 0.0))
     refused_for = [_seconds_left(count, rules[key], now) for key, count in counts.items()]
     if any(refused_for):
         raise errors.TooManyAttempts(retry_after=max(refused_for))
@@ -167,13 +159,18 @@ def _rules_for_strangers(runtime: Runtime, identifier: str) -> dict[bytes, Rule]
     source = rate_limit_key(request_context.current().ip or "")
     return {
         _account_key(runtime, identifier): ACCOUNT,
-        _key(runtime, "pair", identifier, source): PAIR,
+        _key(runtime, "pair", _folded(identifier), source): PAIR,
         _key(runtime, "source", source): SOURCE,
     }
 
 
 def _account_key(runtime: Runtime, identifier: str) -> bytes:
-    return _key(runtime, "account", identifier)
+    return _key(runtime, "account", _folded(identifier))
+
+
+def _folded(identifier: str) -> str:
+    """One form for all spellings of what is no address; a canonical address stays as it is."""
+    return unicodedata.normalize("NFKC", identifier).strip().lower()
 
 
 def _key(runtime: Runtime, *parts: str) -> bytes:

@@ -11,6 +11,7 @@ from authapi.enums import AuditAction, MailKind, Outcome
 from authapi.models import KnownDevice, User
 from authapi.principal import Principal
 from authapi.repositories import password_credentials, users
+from authapi.repositories.password_credentials import StoredPassword
 from authapi.runtime import Runtime
 from authapi.services import audit, login_throttle, notifications
 
@@ -20,6 +21,7 @@ class CheckedPassword:
     """A user who has just given the right password, locked; `device` if he came from a known one."""
 
     user: User
+    has_second_factor: bool
     device: KnownDevice | None
 
 
@@ -36,9 +38,9 @@ async def check_password(
 ) -> CheckedPassword:
     """Find out whether the password is the user's, and lock the user's row until the transaction ends.
 
-    `stored` is the hash that was just read. Costs the same for `user_id` None as for a wrong password. The
-    account may be disabled: that is for the caller to say. Raises `TooManyAttempts`, `InvalidCredentials` with
-    the reason as detail, `HashingBusy`.
+    `identifier` is the canonical address, or what was typed instead of one; `stored` is the hash that was just
+    read. Costs the same for `user_id` None as for a wrong password. The account may be disabled: that is for the
+    caller to say. Raises `TooManyAttempts`, `InvalidCredentials` with the reason as detail, `HashingBusy`.
     """
     attempt = await login_throttle.begin(
         db,
@@ -51,12 +53,12 @@ async def check_password(
     if attempt.has_just_blocked:
         await _tell_owner(db, runtime, user_id)
     try:
-        user = await _verify(db, runtime, user_id=user_id, stored=stored, password=password)
+        now = await _verify(db, runtime, user_id=user_id, stored=stored, password=password)
     except errors.HashingBusy:
         await login_throttle.not_tried(db, attempt)
         raise
     await login_throttle.succeeded(db, attempt)
-    return CheckedPassword(user, attempt.device)
+    return CheckedPassword(now.user, now.has_second_factor, attempt.device)
 
 
 async def check_password_of_caller(
@@ -69,16 +71,16 @@ async def check_password_of_caller(
     `HashingBusy`.
     """
     found = await password_credentials.find_with_user_confidential(db, user_id=principal.user_id)
-    if found is None or not found[0].is_active:
+    if found is None or not found.user.is_active:
         raise errors.InvalidAccessToken("account_gone_or_disabled")
-    user, stored = found
+    user = found.user
     try:
         checked = await check_password(
             db,
             runtime,
             identifier=user.email_canonical,
             user_id=user.id,
-            stored=stored,
+            stored=found.password_hash,
             password=password,
             user_session_id=principal.user_session_id,
         )
@@ -101,7 +103,7 @@ async def check_password_of_caller(
 
 async def _verify(
     db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, stored: str | None, password: str
-) -> User:
+) -> StoredPassword:
     while True:
         await hand_back_connection(db)
         if user_id is None or not stored:
@@ -115,14 +117,13 @@ async def _verify(
         await users.lock(db, user_id)
         # On its own: what a statement that waits for a lock reads besides is from before the wait.
         found = await password_credentials.find_with_user_confidential(db, user_id=user_id)
-        user, now_stored = found or (None, None)
-        if user is not None and now_stored == stored:
+        if found is not None and found.password_hash == stored:
             break
-        stored = now_stored
+        stored = found.password_hash if found is not None else None
     if verification.replacement is not None:
         await password_credentials.replace(db, user_id=user_id, password_hash=verification.replacement)
         await audit.record(db, AuditAction.USER_PASSWORD_REHASHED, subject_id=user_id)
-    return user
+    return found
 
 
 async def _tell_owner(db: AsyncSession, runtime: Runtime, user_id: UUID | None) -> None:

@@ -1,5 +1,6 @@
 """The second step of a login: a code completes what the password began."""
 
+from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +23,7 @@ MAX_WRONG_CODES = 5
 AMR = {Factor.TOTP: ["pwd", "otp", "mfa"], Factor.RECOVERY_CODE: ["pwd", "mfa"]}
 
 
-async def challenge_if_enrolled(
+async def challenge(
     db: AsyncSession,
     runtime: Runtime,
     *,
@@ -30,15 +31,13 @@ async def challenge_if_enrolled(
     scope: str | None,
     device: KnownDevice | None,
     client_id: str,
-) -> None:
-    """Stop a login after a right password if the user has a second factor.
+) -> NoReturn:
+    """Stop a login after a right password: the user has a second factor.
 
     Raises `MfaRequired` with a short-lived token that stands for this very login and nothing else. Called on
     every path that gives a user tokens (ASVS 6.3.4).
     """
     factors = await second_factors.factors_of(db, user_id=user.id)
-    if not factors:
-        return
     mfa_token = await one_time_token_service.issue(
         db,
         runtime,

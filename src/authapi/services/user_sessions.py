@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi import clock, errors, request_context
 from authapi.enums import RevocationReason
 from authapi.models import KnownDevice, User, UserSession
+from authapi.models.base import new_id
 from authapi.repositories import service_clients, user_sessions
 from authapi.runtime import Runtime
 from authapi.services import known_devices, revocation
@@ -56,8 +57,17 @@ async def open_session(
     now = clock.utc_now()
     context = request_context.current()
     lifetimes = runtime.settings.refresh_token
+    keep = runtime.settings.session.max_per_user - 1
+    # Sorted, as all who lock several sessions lock them.
+    for surplus in sorted(await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now)):
+        await revocation.revoke_user_sessions(
+            db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
+        )
+    device_token = await known_devices.remember(db, runtime, user_id=user.id, device=device)
     user_session = UserSession(
+        id=new_id(),
         user_id=user.id,
+        generation=0,
         rotated_at=now,
         last_used_at=now,
         auth_time=now,
@@ -69,14 +79,7 @@ async def open_session(
         ip=context.ip,
         user_agent=context.user_agent,
     )
-    await user_sessions.add(db, user_session)
-    keep = runtime.settings.session.max_per_user
-    # Sorted, as all who lock several sessions lock them.
-    for surplus in sorted(await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now)):
-        await revocation.revoke_user_sessions(
-            db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
-        )
-    device_token = await known_devices.remember(db, runtime, user_id=user.id, device=device)
+    user_sessions.add(db, user_session)
     return replace(issue_tokens(runtime, user=user, user_session=user_session), device_token=device_token)
 
 
