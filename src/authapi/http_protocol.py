@@ -16,7 +16,7 @@ from authapi.request_context import HAS_LEFT
 MAX_HEAD_BYTES = 16 * 1024
 # From the first byte, or from the connection if none comes, to the end of the headers.
 HEAD_SECONDS = 10.0
-# From there to the end of the body, of which 64 KiB are read at most.
+# From there to the end of the body, of which 64 KiB are read at most. Not less: the timer of the head goes on.
 BODY_SECONDS = 10.0
 # In this time a client has to take so many bytes of what waits for it.
 WRITE_SECONDS = 10.0
@@ -64,6 +64,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # By when the head or the body has to be there, by the loop's clock; None while nothing is waited for.
+        self._read_until: float | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._is_reading_head = False
@@ -80,13 +82,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
         self._waiting.pop(self, None)
-        self._stop_read_timer()
+        self._read_until = None
+        if self._read_timer is not None:
+            self._read_timer.cancel()
         self._stop_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         PROGRESS.events += 1
-        if (self.cycle is None or self.cycle.response_complete) and self._read_timer is None:
+        if (self.cycle is None or self.cycle.response_complete) and self._read_until is None:
             # Also for stray line breaks between requests, which end uvicorn's keep-alive timeout.
             self._wait_for_head()
         if self._is_reading_head:
@@ -116,12 +120,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError("too many requests at once")
         self._is_reading_head = False
         self._waiting.pop(self, None)
-        self._stop_read_timer()
         super().on_headers_complete()
-        self._read_timer = self.loop.call_later(BODY_SECONDS, self.transport.close)
+        self._expect_within(BODY_SECONDS)
 
     def on_message_complete(self) -> None:
-        self._stop_read_timer()
+        self._read_until = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -155,12 +158,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._waiting[self] = None
-        self._read_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._expect_within(HEAD_SECONDS)
 
-    def _stop_read_timer(self) -> None:
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-            self._read_timer = None
+    def _expect_within(self, seconds: float) -> None:
+        self._read_until = self.loop.time() + seconds
+        # One for many requests, most of which need it no longer when it rings.
+        if self._read_timer is None:
+            self._read_timer = self.loop.call_later(seconds, self._close_if_late)
+
+    def _close_if_late(self) -> None:
+        self._read_timer = None
+        if self._read_until is None:
+            return
+        left = self._read_until - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._read_timer = self.loop.call_later(left, self._close_if_late)
 
     def _watch_writing(self) -> None:
         self._write_timer = self.loop.call_later(

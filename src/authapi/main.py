@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security.utils import get_authorization_scheme_param
 
 from authapi import __version__
@@ -44,6 +43,7 @@ from authapi.mail.mailbox import Mailbox
 from authapi.metrics import Metrics
 from authapi.middleware.body_limit import BodyLimitMiddleware
 from authapi.middleware.client_address import ClientAddressMiddleware
+from authapi.middleware.cors import CorsMiddleware
 from authapi.middleware.metrics import MetricsMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.middleware.security_headers import SecurityHeadersMiddleware
@@ -198,7 +198,7 @@ def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:
     app.add_middleware(MeShortcut)
     app.add_middleware(UnhandledErrorsMiddleware)
     app.add_middleware(
-        CORSMiddleware,
+        CorsMiddleware,
         allow_origins=settings.cors.allowed_origins,
         allow_origin_regex=None if settings.is_production else token_cookies.LOCALHOST_ORIGIN.pattern,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],

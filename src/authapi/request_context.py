@@ -1,12 +1,13 @@
 """Who is asking, for code that must not know HTTP: services read this when they record an audit event."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 # Where a server that knows puts `has_left` into the scope of a request.
 HAS_LEFT = "authapi.has_left"
+# Where the layer that gives a request its context puts the status of the answer once that has begun.
+STATUS = "authapi.status"
 
 
 def stays() -> bool:
@@ -37,11 +38,16 @@ def current() -> RequestContext:
     return _context.get()
 
 
-@contextmanager
-def bind(context: RequestContext) -> Iterator[RequestContext]:
+class bind:  # noqa: N801 - read as a verb
     """Makes `context` the current one for the block, and for the tasks and threads started inside it."""
-    token = _context.set(context)
-    try:
-        yield context
-    finally:
-        _context.reset(token)
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = _context.set(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        _context.reset(self._token)

@@ -74,6 +74,18 @@ class TestEveryAnswer:
             assert body["error"]["request_id"] == "caller-0001"
             assert ("fields" in body["error"]) is (status == 422)
 
+    @pytest.mark.parametrize("origin", [None, ORIGIN, "https://evil.example.com"])
+    @pytest.mark.parametrize("path", ["/api/items/1", "/api/nowhere", "/api/crash"])
+    async def test_tells_caches_that_the_origin_matters(
+        self, client: httpx.AsyncClient, path: str, origin: str | None
+    ) -> None:
+        """An answer that was kept for a caller without an Origin would lack the header for one with an Origin."""
+        response = await client.get(path, headers={"Origin": origin} if origin else {})
+
+        assert response.headers["vary"] == "Origin"
+        allowed = response.headers.get("access-control-allow-origin")
+        assert allowed == (ORIGIN if origin == ORIGIN else None)
+
     async def test_preflight_is_covered_too(self, client: httpx.AsyncClient) -> None:
         headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
         response = await client.options("/api/login", headers=headers)

@@ -10,7 +10,6 @@ from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from pydantic import EmailStr, Field
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from authapi import request_context
 from authapi.client_address import TrustedProxies
@@ -19,6 +18,7 @@ from authapi.errors import InvalidAccessToken
 from authapi.logs import configure_logging
 from authapi.middleware.body_limit import BodyLimitMiddleware
 from authapi.middleware.client_address import ClientAddressMiddleware
+from authapi.middleware.cors import CorsMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.middleware.security_headers import SecurityHeadersMiddleware
 from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
@@ -125,7 +125,7 @@ def build_shell(*, https: bool = True) -> FastAPI:
             Middleware(RequestContextMiddleware),
             Middleware(SecurityHeadersMiddleware, https=https),
             Middleware(
-                CORSMiddleware,
+                CorsMiddleware,
                 allow_origins=[ORIGIN],
                 allow_methods=["*"],
                 expose_headers=["X-Request-ID", "Retry-After"],

@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 
 from authapi import request_context
 from authapi.access_log import ACCESS_LOG
-from authapi.request_context import HAS_LEFT, RequestContext, stays
+from authapi.request_context import HAS_LEFT, STATUS, RequestContext, stays
 
 # A request id is copied into logs, headers and audit rows: nothing but these characters may get there.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -36,21 +36,20 @@ class RequestContextMiddleware:
             return
 
         context = _describe(scope)
-        request_id = context.request_id or ""
-        status: int | None = None
+        id_header = (b"x-request-id", (context.request_id or "").encode())
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                scope[STATUS] = message["status"]
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
         with request_context.bind(context):
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
+                status = scope.get(STATUS)
                 ACCESS_LOG.write(
                     context,
                     method=scope["method"],
