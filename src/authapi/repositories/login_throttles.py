@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Update,
     bindparam,
     case,
     delete,
     exists,
+    false,
     func,
     literal_column,
+    or_,
     select,
     union_all,
     update,
@@ -20,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import ExecutableReturnsRows
+from sqlalchemy.types import TypeEngine
 
 from authapi.models import LoginThrottle
 from authapi.models.base import table_of
@@ -50,10 +55,10 @@ async def count_unless_blocked(
     window began before `window_start` begins a new one.
     """
     # Sorted: two logins that share keys lock them in the same order.
-    keys = {f"key_{number}": key_hash for number, key_hash in enumerate(sorted(key_hashes))}
     values = {"now": now, "window_start": window_start, "expires_at": expires_at}
-    statement = _counting(len(keys), on_postgresql=is_postgresql(db))
-    return {row.key_hash: Count(*row) for row in (await db.execute(statement, keys | values)).all()}
+    statement = _counting(len(key_hashes), on_postgresql=is_postgresql(db))
+    counted = await db.execute(statement, _numbered("key", sorted(key_hashes)) | values)
+    return {row.key_hash: Count(*row) for row in counted}
 
 
 async def find_latest_block(
@@ -84,13 +89,11 @@ async def uncount(
 
     The blocks that it set, known by their ends, go with it; keys in `forgetting` begin anew altogether.
     """
-    values = {
-        "key_hashes": list(key_hashes),
-        "unblocked": list(unblocking),
-        "forgotten": list(forgetting),
-        "now": now,
-    }
-    await db.execute(_UNCOUNT, values)
+    statement = _uncounting(len(key_hashes), len(unblocking), len(forgetting))
+    values = (
+        _numbered("key", key_hashes) | _numbered("unblocked", unblocking) | _numbered("forgotten", forgetting)
+    )
+    await db.execute(statement, values | {"now": now})
 
 
 async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
@@ -98,11 +101,20 @@ async def clear(db: AsyncSession, key_hashes: Sequence[bytes]) -> None:
     await db.execute(delete(LoginThrottle).where(LoginThrottle.key_hash.in_(key_hashes)))
 
 
+def _numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {f"{name}_{number}": value for number, value in enumerate(values)}
+
+
+def _parameters(name: str, count: int, of: TypeEngine[Any]) -> list[BindParameter[Any]]:
+    # One by one: a list as one parameter would be written into the statement at each execution.
+    return [bindparam(f"{name}_{number}", type_=of) for number in range(count)]
+
+
 @cache
 def _counting(keys: int, *, on_postgresql: bool) -> ExecutableReturnsRows:
     now, expires_at = bindparam("now", type_=_INSTANT), bindparam("expires_at", type_=_INSTANT)
     window_start = bindparam("window_start", type_=_INSTANT)
-    key_hashes = [bindparam(f"key_{number}", type_=_TABLE.c.key_hash.type) for number in range(keys)]
+    key_hashes = _parameters("key", keys, _KEY_HASH)
     blocked = _TABLE.alias("blocked")
     is_blocked = exists().where(
         blocked.c.key_hash.in_(key_hashes),
@@ -128,32 +140,33 @@ def _counting(keys: int, *, on_postgresql: bool) -> ExecutableReturnsRows:
     return counted.returning(_TABLE.c.key_hash, _TABLE.c.failures, _TABLE.c.blocked_until)
 
 
-def _uncounting() -> Update:
-    is_forgotten = LoginThrottle.key_hash.in_(bindparam("forgotten", expanding=True))
-    # Locked in the order in which `count` does it: two that do so crosswise would deadlock.
+@cache
+def _uncounting(keys: int, unblocking: int, forgetting: int) -> Update:
+    forgotten = _parameters("forgotten", forgetting, _KEY_HASH)
+    is_forgotten = or_(false(), *(_TABLE.c.key_hash == key_hash for key_hash in forgotten))
+    # Locked in the order in which they are counted: two that do so crosswise would deadlock.
     locked = (
-        select(LoginThrottle.key_hash)
-        .where(LoginThrottle.key_hash.in_(bindparam("key_hashes", expanding=True)))
-        .order_by(LoginThrottle.key_hash)
+        select(_TABLE.c.key_hash)
+        .where(_TABLE.c.key_hash.in_(_parameters("key", keys, _KEY_HASH)))
+        .order_by(_TABLE.c.key_hash)
         .with_for_update()
     )
-    now = bindparam("now", type_=LoginThrottle.window_started_at.type)
-    is_unblocked = LoginThrottle.blocked_until.in_(bindparam("unblocked", expanding=True))
+    now = bindparam("now", type_=_INSTANT)
+    unblocked = _parameters("unblocked", unblocking, _INSTANT)
+    is_unblocked = or_(false(), *(_TABLE.c.blocked_until == until for until in unblocked))
     return (
         update(_TABLE)
-        .where(LoginThrottle.key_hash.in_(locked), LoginThrottle.failures > 0)
+        .where(_TABLE.c.key_hash.in_(locked), _TABLE.c.failures > 0)
         .values(
-            failures=case((is_forgotten, 0), else_=LoginThrottle.failures - 1),
-            window_started_at=case((is_forgotten, now), else_=LoginThrottle.window_started_at),
-            blocked_until=case((is_forgotten | is_unblocked, None), else_=LoginThrottle.blocked_until),
+            failures=case((is_forgotten, 0), else_=_TABLE.c.failures - 1),
+            window_started_at=case((is_forgotten, now), else_=_TABLE.c.window_started_at),
+            blocked_until=case((is_forgotten | is_unblocked, None), else_=_TABLE.c.blocked_until),
         )
     )
 
 
 _TABLE = table_of(LoginThrottle)
-_INSTANT = _TABLE.c.window_started_at.type
-# Put together once: doing it at each login takes longer than running them.
-_UNCOUNT = _uncounting()
+_KEY_HASH, _INSTANT = _TABLE.c.key_hash.type, _TABLE.c.window_started_at.type
 _LATEST_BLOCK = select(func.max(_TABLE.c.blocked_until)).where(
     _TABLE.c.key_hash.in_(bindparam("key_hashes", expanding=True)),
     _TABLE.c.window_started_at > bindparam("window_start"),

@@ -185,17 +185,18 @@ def is_live(now: datetime | BindParameter[datetime]) -> tuple[ColumnElement[bool
 
 
 _SESSIONS = table_of(UserSession)
-_NOW: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
+# For statements that are put together once.
+NOW: BindParameter[datetime] = bindparam("now", type_=UserSession.last_used_at.type)
 
 
 def _rotated(ip: ColumnElement[str | None]) -> dict[str, ColumnElement[Any]]:
     return {
         "generation": UserSession.generation + 1,
-        "rotated_at": _NOW,
-        "last_used_at": case((UserSession.last_used_at > _NOW, UserSession.last_used_at), else_=_NOW),
+        "rotated_at": NOW,
+        "last_used_at": case((UserSession.last_used_at > NOW, UserSession.last_used_at), else_=NOW),
         "idle_expires_at": bindparam("new_idle_expires_at"),
         "ip": ip,
-        "updated_at": _NOW,
+        "updated_at": NOW,
     }
 
 
@@ -205,7 +206,7 @@ def _rotation() -> ExecutableReturnsRows:
         .where(
             UserSession.id == bindparam("session_id"),
             UserSession.generation == bindparam("from_generation"),
-            *is_live(_NOW),
+            *is_live(NOW),
         )
         .values(_rotated(bindparam("new_ip")))
         .returning(*_SESSIONS.columns)
@@ -238,7 +239,7 @@ def _rotation_of_all() -> ExecutableReturnsRows:
             User.deleted_at.is_(None),
             UserSession.generation == asked.c.generation,
             UserSession.client_id == asked.c.client_id,
-            *is_live(_NOW),
+            *is_live(NOW),
         )
         .with_for_update(of=UserSession, key_share=True, skip_locked=True)
         .cte("free")
@@ -255,7 +256,7 @@ def _rotation_of_all() -> ExecutableReturnsRows:
 # Put together once: doing it at each login and refresh takes longer than all that the database does.
 _OLDEST_BEYOND = (
     select(_SESSIONS.c.id)
-    .where(_SESSIONS.c.user_id == bindparam("owner_id"), *is_live(_NOW))
+    .where(_SESSIONS.c.user_id == bindparam("owner_id"), *is_live(NOW))
     .order_by(_SESSIONS.c.last_used_at.desc(), _SESSIONS.c.id.desc())
     .offset(bindparam("keep", type_=Integer))
 )

@@ -1,6 +1,7 @@
 """Users and the roles assigned to them."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from sqlalchemy.orm import joinedload, raiseload
 
 from authapi import clock, errors
 from authapi.enums import BuiltInRole, UserSort, UserStatus
-from authapi.models import Role, User, user_roles
+from authapi.models import KnownDevice, Role, User, UserSession, user_roles
 from authapi.models.base import table_of
-from authapi.repositories import planning, user_search
+from authapi.repositories import planning, user_search, user_sessions
 from authapi.repositories.dialect import is_postgresql, split_list
 from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count, plan_for_these_values
@@ -31,6 +32,12 @@ _BY_IDS = (
     .options(joinedload(User.roles).joinedload(Role.permissions))
 )
 _USERS = table_of(User)
+_COUNT_HELD = select(
+    select(func.count())
+    .where(UserSession.user_id == bindparam("user_id"), *user_sessions.is_live(user_sessions.NOW))
+    .scalar_subquery(),
+    select(func.count()).where(KnownDevice.user_id == bindparam("user_id")).scalar_subquery(),
+)
 _LOCK = select(_USERS.c.id).where(_USERS.c.id == bindparam("user_id")).with_for_update()
 
 
@@ -63,6 +70,19 @@ async def find_all_by_id(db: AsyncSession, user_ids: Collection[UUID]) -> dict[U
         return {}
     found = await db.scalars(_BY_IDS, {"user_ids": ",".join(map(str, user_ids))})
     return {user.id: user for user in found.unique()}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How much of what is capped a user has: sessions that have not ended, known devices."""
+
+    live_sessions: int
+    devices: int
+
+
+async def count_held(db: AsyncSession, user_id: UUID, *, now: datetime) -> Held:
+    """Count both in one statement, as it stands in every login."""
+    return Held(*(await db.execute(_COUNT_HELD, {"user_id": user_id, "now": now})).one())
 
 
 async def lock(db: AsyncSession, user_id: UUID) -> None:

@@ -37,15 +37,19 @@ async def recognise(
 
 
 async def remember(
-    db: AsyncSession, runtime: Runtime, *, user_id: UUID, device: KnownDevice | None = None
+    db: AsyncSession, runtime: Runtime, *, user_id: UUID, held: int, device: KnownDevice | None = None
 ) -> str:
-    """The device's next token after a login: a new one every time, so that a stolen one grows stale."""
+    """The device's next token after a login: a new one every time, so that a stolen one grows stale.
+
+    `held` is how many devices the user has; a new one beyond the cap takes the place of the oldest.
+    """
     now = clock.utc_now()
     expires_at = now + LIFETIME
     if device is not None:
         device = await known_devices.rotate(db, device.id, user_id=user_id, now=now, expires_at=expires_at)
     if device is None:
-        await known_devices.forget_oldest(db, user_id=user_id, keep=MAX_PER_USER - 1)
+        if held >= MAX_PER_USER:
+            await known_devices.forget_oldest(db, user_id=user_id, keep=MAX_PER_USER - 1)
         device = KnownDevice(
             id=new_id(),
             user_id=user_id,

@@ -87,7 +87,8 @@ async def reset(db: AsyncSession, runtime: Runtime, *, token: str, new_password:
         await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), sparing=spared)
     else:
         await _take_over(db, user)
-    device_token = await known_devices.remember(db, runtime, user_id=user.id)
+    held = await users.count_held(db, user.id, now=clock.utc_now())
+    device_token = await known_devices.remember(db, runtime, user_id=user.id, held=held.devices)
     await audit.record(db, AuditAction.USER_PASSWORD_RESET, actor_id=user.id, subject_id=user.id)
     await notifications.notify(db, runtime, user=user, kind=MailKind.PASSWORD_CHANGED)
     return device_token

@@ -10,7 +10,7 @@ from authapi import clock, errors, request_context
 from authapi.enums import RevocationReason
 from authapi.models import KnownDevice, User, UserSession
 from authapi.models.base import new_id
-from authapi.repositories import service_clients, user_sessions
+from authapi.repositories import service_clients, user_sessions, users
 from authapi.runtime import Runtime
 from authapi.services import known_devices, revocation
 from authapi.services.rights import rights_in_session
@@ -57,13 +57,17 @@ async def open_session(
     now = clock.utc_now()
     context = request_context.current()
     lifetimes = runtime.settings.refresh_token
+    held = await users.count_held(db, user.id, now=now)
     keep = runtime.settings.session.max_per_user - 1
-    # Sorted, as all who lock several sessions lock them.
-    for surplus in sorted(await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now)):
-        await revocation.revoke_user_sessions(
-            db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
-        )
-    device_token = await known_devices.remember(db, runtime, user_id=user.id, device=device)
+    if held.live_sessions > keep:
+        # Sorted, as all who lock several sessions lock them.
+        for surplus in sorted(await user_sessions.oldest_beyond(db, user_id=user.id, keep=keep, now=now)):
+            await revocation.revoke_user_sessions(
+                db, runtime, user_id=user.id, only=surplus, reason=RevocationReason.TOO_MANY_SESSIONS
+            )
+    device_token = await known_devices.remember(
+        db, runtime, user_id=user.id, device=device, held=held.devices
+    )
     user_session = UserSession(
         id=new_id(),
         user_id=user.id,
