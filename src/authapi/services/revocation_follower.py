@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -31,7 +32,7 @@ class RevocationFollower:
             pgbouncer=runtime.settings.database.pgbouncer,
         )
         self._position = 0
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,7 +42,7 @@ class RevocationFollower:
 
     async def stop(self) -> None:
         """End the task and close the connection."""
-        self._is_stopping = True
+        self._stopping.set()
         await finish(self._task)
         await self._database.close()
 
@@ -66,10 +67,7 @@ class RevocationFollower:
 
     async def _follow(self) -> None:
         is_following = True
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            if self._is_stopping:
-                return
+        while not await self._stops_within(POLL_SECONDS):
             try:
                 await self.read_on()
             except Exception as error:
@@ -81,3 +79,9 @@ class RevocationFollower:
                 if not is_following:
                     logger.info("revocations.followed_again")
                 is_following = True
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
