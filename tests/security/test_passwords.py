@@ -50,6 +50,19 @@ FOREIGN = [
         "django_bcrypt_sha256",
         "bcrypt_sha256$$2b$04$n5KSduBgDJTCi.3dithDcutJmZX57ehNt7WAzqg3pNmCSN9FDRTgu",
     ),
+    # Made by the reference implementation; the second is Django's.
+    (
+        "argon2",
+        "$argon2id$v=19$m=256,t=1,p=1$yYLztxUk+rWXZZTgnVYRoA$t7UvsEzYTVr0OfRC5hzxdIaZ0QHSIPDB/aYzRcauNXM",
+    ),
+    (
+        "argon2",
+        "argon2$argon2i$v=19$m=512,t=2,p=2$ZT3SqJxgp3AoIALW3L9UDw$fvLLyiIfb6Hi6QzpTJ6/NzsD+9IQc6Cyw+OHCyAc7Qg",
+    ),
+    (
+        "argon2",
+        "{argon2}$argon2id$v=19$m=256,t=1,p=1$szptc/1SHSb2LtJ2eUhfbw$sJleDT1vuFhbKiBjXOeQTlm7Sb9TNNuMFJh9W5GuZ7o",
+    ),
     ("phpass", "$P$5cXKccwBnFbdLYJsZejMFg8r6A0uxi1"),
     ("sha256_crypt", "$5$rounds=1000$jlxfVRrYKKcdiRhv$/9dB/fw5MsrAEKCkQ9/AS/sQDzM2iRkF.2OYlEey8K."),
     (
