@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from authapi import errors
-from authapi.database import Database, hand_back_connection
+from authapi.database import Database, _Deadline, hand_back_connection
 from authapi.database_engines import CLOSE_SECONDS
 from authapi.runtime import Runtime
 from tests.support.accounts import Accounts
@@ -100,6 +100,19 @@ class TestBoundedUnitOfWork:
             await hand_back_connection(db)
             await asyncio.sleep(2 * TIMEOUT)
             assert await db.scalar(text("SELECT 2")) == 2
+
+
+async def test_a_deadline_that_strikes_as_the_transaction_ends_cancels_nothing_else() -> None:
+    """Where the loop was held up: the answer has come, and so has the deadline, in the same turn."""
+    deadline = _Deadline(0.01)
+    async with deadline.timeout:
+        deadline.start()
+        time.sleep(0.05)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        deadline.stop()
+        await asyncio.sleep(0.05)
+    assert not deadline.timeout.expired()
 
 
 async def test_requests_are_bounded(

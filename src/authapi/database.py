@@ -127,6 +127,9 @@ class _Deadline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        else:
+            # It may have struck a moment ago, and would cancel what comes now.
+            self._strike_at(None)
 
     def _look_later(self) -> None:
         delay = self._strikes_at - time.monotonic()
@@ -137,9 +140,12 @@ class _Deadline:
             self._look_later()
             return
         self._timer = None
+        self._strike_at(0)
+
+    def _strike_at(self, when: float | None) -> None:
         # Refused once the block has been left: the session is then closed by a task that nobody waits for.
         with suppress(RuntimeError):
-            self.timeout.reschedule(0)
+            self.timeout.reschedule(when)
 
 
 class _TimedSession(Session):

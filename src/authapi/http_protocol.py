@@ -16,7 +16,8 @@ from authapi.request_context import HAS_LEFT
 MAX_HEAD_BYTES = 16 * 1024
 # From the first byte, or from the connection if none comes, to the end of the headers.
 HEAD_SECONDS = 10.0
-# From there to the end of the body, of which 64 KiB are read at most. Not less: the timer of the head goes on.
+# From there to the end of the body, of which 64 KiB are read at most. As long as for the head: one timer serves
+# both, and is only ever moved back.
 BODY_SECONDS = 10.0
 # In this time a client has to take so many bytes of what waits for it.
 WRITE_SECONDS = 10.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 # Where a server that knows puts `has_left` into the scope of a request.
 HAS_LEFT = "authapi.has_left"
-# Where the layer that gives a request its context puts the status of the answer once that has begun.
+# Where the layer that gives a request its context puts the status of an answer that begins; None if the client has
+# left by then.
 STATUS = "authapi.status"
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from authapi import clock
 from authapi.errors import HashingBusy
-from authapi.services import login_throttle
+from authapi.services import known_devices, login_throttle
 from tests.conftest import http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 
@@ -183,6 +183,21 @@ class TestOwner:
         await self.hammer(app, victim.email)
         assert (await guess(client, victim.email, PASSWORD, device_token=first)).status_code == 429
         assert (await guess(client, victim.email, PASSWORD, device_token=token)).status_code == 200
+
+    async def test_beyond_the_cap_the_device_used_longest_ago_is_forgotten(
+        self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(known_devices, "MAX_PER_USER", 2)
+        account = await accounts.register()
+        logins = [await guess(client, account.email, PASSWORD) for _ in range(2)]
+        tokens = [login.json()["data"]["device_token"] for login in logins]
+        await self.hammer(app, account.email)
+        statuses = [
+            (await guess(client, account.email, PASSWORD, device_token=token)).status_code
+            for token in (account.data["device_token"], *tokens)
+        ]
+        # The one of the registration is a stranger's now.
+        assert statuses == [429, 200, 200]
 
     async def test_a_live_session_can_reauthenticate(self, app: FastAPI, victim: Account) -> None:
         await self.hammer(app, victim.email)

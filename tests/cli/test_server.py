@@ -94,6 +94,20 @@ class TestProduction:
         with pytest.raises(CommandFailed, match="run: authapi db upgrade"):
             asyncio.run(rehearse(load_settings()))
 
+    @pytest.mark.parametrize(
+        "url",
+        ["postgresql://ada:hun@ter:2x@127.0.0.1:1/x", "postgresql://ada:hunter2x@127.0.0.1:1/x?speed=1"],
+    )
+    def test_a_malformed_url_is_not_repeated(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, url: str
+    ) -> None:
+        for name, value in PRODUCTION.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AUTHAPI_DATABASE__URL", url)
+        with pytest.raises(CommandFailed, match=r"^AUTHAPI_DATABASE__URL: is malformed") as failed:
+            asyncio.run(rehearse(load_settings()))
+        assert "2x" not in str(failed.value)
+
     def test_it_shows_no_documentation(self, migrated: Path) -> None:
         with serving(migrated, port=free_port(), **PRODUCTION) as running:
             assert running.stdout == ""

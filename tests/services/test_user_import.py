@@ -125,7 +125,8 @@ class TestImportUsers:
         assert counts((await run(runtime, given))[0]) == (0, 2000, 0)
         async with runtime.database.reading() as db:
             assert await db.scalar(select(func.count()).select_from(User)) == 2000
-            events = list(await db.scalars(select(AuditEvent).where(AuditEvent.action == "user.imported")))
+            imported = select(AuditEvent).where(AuditEvent.action == "user.imported")
+            events = list(await db.scalars(imported.order_by(AuditEvent.id)))
         assert [event.details["count"] for event in events] == [500, 500, 200, 300, 500]
 
     async def test_a_dry_run_says_the_same_and_writes_nothing(self, runtime: Runtime) -> None:

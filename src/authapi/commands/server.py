@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from authapi.commands import output
-from authapi.commands.environment import database_failures, migrate
+from authapi.commands.environment import database_failures, migrate, read_schema_state
 from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
 from authapi.commands.shared_metrics import shared_metrics
 from authapi.settings import Settings, load_settings
@@ -148,21 +148,20 @@ async def rehearse(settings: Settings) -> None:
     Whatever would make a worker fail is found here, where it becomes one line and an exit code.
     """
     from authapi.main import create_app
-    from authapi.migrations import SchemaBehind
+    from authapi.migrations import SchemaBehind, SchemaState
 
     if not settings.is_production:
         await migrate(settings)
+    elif await read_schema_state(settings) is SchemaState.BEHIND:
+        raise CommandFailed(str(SchemaBehind()))
     try:
         app = create_app(settings, is_rehearsal=True)
     except ValueError as error:
         # A limit that cannot be read; the text names the variable.
         raise CommandFailed(str(error)) from None
     with database_failures(settings):
-        try:
-            async with app.router.lifespan_context(app):
-                pass
-        except SchemaBehind as behind:
-            raise CommandFailed(str(behind)) from None
+        async with app.router.lifespan_context(app):
+            pass
 
 
 def _raise_descriptor_limit() -> None:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authapi.metrics import Metrics
 from authapi.middleware.request_context import route_template
-from authapi.request_context import HAS_LEFT, STATUS, stays
+from authapi.request_context import STATUS
 
 # A method is any word a client likes; those that no route has share one label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -30,15 +30,13 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        has_left = scope.get(HAS_LEFT, stays)
         started = time.perf_counter()
         self._metrics.requests_in_progress.inc()
         try:
             await self.app(scope, receive, send)
         finally:
             self._metrics.requests_in_progress.dec()
-            status = None if has_left() else scope.get(STATUS)
-            requests, seconds = self._series_of(scope["method"], route_template(scope), status)
+            requests, seconds = self._series_of(scope["method"], route_template(scope), scope.get(STATUS))
             requests.inc()
             seconds.observe(time.perf_counter() - started)
 

@@ -37,11 +37,14 @@ class RequestContextMiddleware:
 
         context = _describe(scope)
         id_header = (b"x-request-id", (context.request_id or "").encode())
+        status: int | None = None
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                scope[STATUS] = message["status"]
+                status = message["status"]
+                scope[STATUS] = None if context.has_left() else status
                 message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
@@ -49,7 +52,6 @@ class RequestContextMiddleware:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                status = scope.get(STATUS)
                 ACCESS_LOG.write(
                     context,
                     method=scope["method"],

@@ -65,5 +65,5 @@ def _forgetting() -> ReturningDelete[Any]:
     return delete(devices).where(devices.c.id.in_(surplus)).returning(devices.c.id)
 
 
-# Put together once: it stands in every login from a new device.
+# Put together once.
 _FORGET_OLDEST = _forgetting()

@@ -54,10 +54,9 @@ async def count_unless_blocked(
     queue up for the account's row, each with a connection of the pool, which its owner needs too. A key whose
     window began before `window_start` begins a new one.
     """
-    # Sorted: two logins that share keys lock them in the same order.
     values = {"now": now, "window_start": window_start, "expires_at": expires_at}
     statement = _counting(len(key_hashes), on_postgresql=is_postgresql(db))
-    counted = await db.execute(statement, _numbered("key", sorted(key_hashes)) | values)
+    counted = await db.execute(statement, _numbered("key", key_hashes) | values)
     return {row.key_hash: Count(*row) for row in counted}
 
 
@@ -121,9 +120,11 @@ def _counting(keys: int, *, on_postgresql: bool) -> ExecutableReturnsRows:
         blocked.c.window_started_at > window_start,
         blocked.c.blocked_until > now,
     )
-    # Selected, because those of VALUES would have the statement compiled anew for each login.
+    # Selected: rows of VALUES would have the statement compiled anew for each login. In the order of their keys,
+    # in which they are locked: two that do so crosswise would deadlock.
     tried = union_all(*(select(key_hash.label("key_hash")) for key_hash in key_hashes)).subquery("tried")
     rows = select(tried.c.key_hash, literal_column("1"), now, expires_at).where(~is_blocked)
+    rows = rows.order_by(tried.c.key_hash)
     fresh = (postgresql.insert if on_postgresql else sqlite.insert)(_TABLE).from_select(
         ["key_hash", "failures", "window_started_at", "expires_at"], rows
     )

@@ -3,28 +3,24 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from authapi import clock
-from authapi.models import PasswordCredential, Role, TotpCredential, User
+from authapi.models import PasswordCredential, Role, User
 from authapi.models.base import table_of
+from authapi.repositories.second_factors import is_enrolled
 
 # Put together once, like every statement of a login.
 _USERS, _CREDENTIALS = table_of(User), table_of(PasswordCredential)
-_IS_ENROLLED = (
-    exists()
-    .where(TotpCredential.user_id == User.id, TotpCredential.confirmed_at.is_not(None))
-    .label("has_second_factor")
-)
 _OF_ADDRESS = (
     select(_USERS.c.id, _CREDENTIALS.c.password_hash)
     .outerjoin_from(_USERS, _CREDENTIALS)
     .where(_USERS.c.email_canonical == bindparam("email_canonical"))
 )
 _WITH_USER = (
-    select(User, PasswordCredential.password_hash, _IS_ENROLLED)
+    select(User, PasswordCredential.password_hash, is_enrolled(User.id).label("has_second_factor"))
     .outerjoin(PasswordCredential, PasswordCredential.user_id == User.id)
     .where(User.id == bindparam("user_id"))
     .options(joinedload(User.roles).joinedload(Role.permissions))
@@ -32,7 +28,7 @@ _WITH_USER = (
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPassword:
+class UserWithPassword:
     """A user, the hash of his password if he has one, and whether that alone is not enough."""
 
     user: User
@@ -58,11 +54,11 @@ async def find_by_email_confidential(
     return None if row is None else (row.id, row.password_hash)
 
 
-async def find_with_user_confidential(db: AsyncSession, *, user_id: UUID) -> StoredPassword | None:
+async def find_with_user_confidential(db: AsyncSession, *, user_id: UUID) -> UserWithPassword | None:
     """The user with his rights and what he proves himself with, as the database has them now."""
     found = await db.execute(_WITH_USER, {"user_id": user_id}, execution_options={"populate_existing": True})
     row = found.unique().one_or_none()
-    return None if row is None else StoredPassword(row.User, row.password_hash, row.has_second_factor)
+    return None if row is None else UserWithPassword(row.User, row.password_hash, row.has_second_factor)
 
 
 async def add(db: AsyncSession, *, user_id: UUID, password_hash: str) -> None:

@@ -4,17 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.models import RecoveryCode, TotpCredential
-from authapi.models.base import table_of
-
-# Put together once: it stands in every login.
-_TOTP = table_of(TotpCredential)
-_CONFIRMED = select(_TOTP.c.id).where(
-    _TOTP.c.user_id == bindparam("owner_id"), _TOTP.c.confirmed_at.is_not(None)
-)
 
 
 async def find_totp(db: AsyncSession, *, user_id: UUID) -> TotpCredential | None:
@@ -29,7 +22,12 @@ async def list_all_totp(db: AsyncSession) -> Sequence[TotpCredential]:
 
 async def has_confirmed_totp(db: AsyncSession, *, user_id: UUID) -> bool:
     """Whether the user has a second factor."""
-    return (await db.scalar(_CONFIRMED, {"owner_id": user_id})) is not None
+    return bool(await db.scalar(select(is_enrolled(user_id))))
+
+
+def is_enrolled(user_id: UUID | SQLColumnExpression[UUID]) -> ColumnElement[bool]:
+    """The condition for a user who has a second factor, for statements that ask for more."""
+    return exists().where(TotpCredential.user_id == user_id, TotpCredential.confirmed_at.is_not(None))
 
 
 async def replace_unconfirmed_totp(db: AsyncSession, credential: TotpCredential) -> None:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
-    Integer,
     String,
     Update,
     Uuid,
@@ -153,7 +152,14 @@ async def revoke(
 
 async def oldest_beyond(db: AsyncSession, *, user_id: UUID, keep: int, now: datetime) -> Sequence[UUID]:
     """The ids of the live sessions that are in excess of `keep`, those used longest ago."""
-    return (await db.scalars(_OLDEST_BEYOND, {"owner_id": user_id, "keep": keep, "now": now})).all()
+    return (
+        await db.scalars(
+            select(UserSession.id)
+            .where(UserSession.user_id == user_id, *is_live(now))
+            .order_by(UserSession.last_used_at.desc(), UserSession.id.desc())
+            .offset(keep)
+        )
+    ).all()
 
 
 async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> datetime | None:
@@ -253,12 +259,6 @@ def _rotation_of_all() -> ExecutableReturnsRows:
     return select(UserSession).from_statement(changed)
 
 
-# Put together once: doing it at each login and refresh takes longer than all that the database does.
-_OLDEST_BEYOND = (
-    select(_SESSIONS.c.id)
-    .where(_SESSIONS.c.user_id == bindparam("owner_id"), *is_live(NOW))
-    .order_by(_SESSIONS.c.last_used_at.desc(), _SESSIONS.c.id.desc())
-    .offset(bindparam("keep", type_=Integer))
-)
+# Put together once: doing it at each refresh takes longer than all that the database does.
 _ROTATE = _rotation()
 _ROTATE_ALL = _rotation_of_all()

@@ -81,7 +81,7 @@ class Held:
 
 
 async def count_held(db: AsyncSession, user_id: UUID, *, now: datetime) -> Held:
-    """Count both in one statement, as it stands in every login."""
+    """Count both in one statement, as it stands in every login; the caller holds the lock on the user's row."""
     return Held(*(await db.execute(_COUNT_HELD, {"user_id": user_id, "now": now})).one())
 
 

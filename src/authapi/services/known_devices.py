@@ -41,7 +41,8 @@ async def remember(
 ) -> str:
     """The device's next token after a login: a new one every time, so that a stolen one grows stale.
 
-    `held` is how many devices the user has; a new one beyond the cap takes the place of the oldest.
+    `held` is how many devices the user has, counted under the lock on his row; a new one beyond the cap takes the
+    place of the oldest.
     """
     now = clock.utc_now()
     expires_at = now + LIFETIME

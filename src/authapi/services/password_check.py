@@ -11,7 +11,7 @@ from authapi.enums import AuditAction, MailKind, Outcome
 from authapi.models import KnownDevice, User
 from authapi.principal import Principal
 from authapi.repositories import password_credentials, users
-from authapi.repositories.password_credentials import StoredPassword
+from authapi.repositories.password_credentials import UserWithPassword
 from authapi.runtime import Runtime
 from authapi.services import audit, login_throttle, notifications
 
@@ -53,12 +53,12 @@ async def check_password(
     if attempt.has_just_blocked:
         await _tell_owner(db, runtime, user_id)
     try:
-        now = await _verify(db, runtime, user_id=user_id, stored=stored, password=password)
+        checked = await _verify(db, runtime, user_id=user_id, stored=stored, password=password)
     except errors.HashingBusy:
         await login_throttle.not_tried(db, attempt)
         raise
     await login_throttle.succeeded(db, attempt)
-    return CheckedPassword(now.user, now.has_second_factor, attempt.device)
+    return CheckedPassword(checked.user, checked.has_second_factor, attempt.device)
 
 
 async def check_password_of_caller(
@@ -103,7 +103,7 @@ async def check_password_of_caller(
 
 async def _verify(
     db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, stored: str | None, password: str
-) -> StoredPassword:
+) -> UserWithPassword:
     while True:
         await hand_back_connection(db)
         if user_id is None or not stored:

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi.enums import AuditAction, MailKind
 from authapi.models import User
 from authapi.principal import Principal
+from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import audit, authorization, notifications, second_factors
 from authapi.services.password_check import check_password_of_caller
@@ -22,6 +23,8 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, c
 
     Raises `FactorNotFound`, `InvalidCode`, `TooManyAttempts`.
     """
+    # A login holds it while it looks whether there is a factor, and who counts a code has taken it before.
+    await users.lock(db, principal.user_id)
     user = await authorization.get_active_user(db, principal)
     codes = await second_factors.confirm_enrolment(db, runtime, user=user, code=code)
     await _announce(db, runtime, user, principal, AuditAction.SECOND_FACTOR_ADDED, MailKind.FACTOR_ADDED)

@@ -34,8 +34,8 @@ async def challenge(
 ) -> NoReturn:
     """Stop a login after a right password: the user has a second factor.
 
-    Raises `MfaRequired` with a short-lived token that stands for this very login and nothing else. Called on
-    every path that gives a user tokens (ASVS 6.3.4).
+    Raises `MfaRequired` with a short-lived token that stands for this very login and nothing else. Whatever gives
+    tokens for a password calls it where `CheckedPassword.has_second_factor` (ASVS 6.3.4).
     """
     factors = await second_factors.factors_of(db, user_id=user.id)
     mfa_token = await one_time_token_service.issue(
