@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -19,6 +20,14 @@ async def finish(task: "asyncio.Task[None] | None") -> None:
     for straggler in late:
         straggler.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def happens_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, for so long at most; tells whether it has happened."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 class Repeating:
@@ -60,8 +69,4 @@ class Repeating:
                 if self.is_failing:
                     logger.info("background.recovered", task=self._name)
                 self.is_failing = False
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await happens_within(self._stopping, self._seconds)

@@ -129,7 +129,7 @@ class _Deadline:
             self._timer = None
         else:
             # It may have struck a moment ago, and would cancel what comes now.
-            self._strike_at(None)
+            self._reschedule(None)
 
     def _look_later(self) -> None:
         delay = self._strikes_at - time.monotonic()
@@ -140,9 +140,9 @@ class _Deadline:
             self._look_later()
             return
         self._timer = None
-        self._strike_at(0)
+        self._reschedule(0)
 
-    def _strike_at(self, when: float | None) -> None:
+    def _reschedule(self, when: float | None) -> None:
         # Refused once the block has been left: the session is then closed by a task that nobody waits for.
         with suppress(RuntimeError):
             self.timeout.reschedule(when)

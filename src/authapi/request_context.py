@@ -1,6 +1,7 @@
 """Who is asking, for code that must not know HTTP: services read this when they record an audit event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -39,16 +40,11 @@ def current() -> RequestContext:
     return _context.get()
 
 
-class bind:  # noqa: N801 - read as a verb
+@contextmanager
+def bind(context: RequestContext) -> Iterator[RequestContext]:
     """Makes `context` the current one for the block, and for the tasks and threads started inside it."""
-
-    __slots__ = ("_context", "_token")
-
-    def __init__(self, context: RequestContext) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._token = _context.set(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        _context.reset(self._token)
+    token = _context.set(context)
+    try:
+        yield context
+    finally:
+        _context.reset(token)

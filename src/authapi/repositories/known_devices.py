@@ -1,16 +1,12 @@
 """Devices that have logged in before."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import ReturningDelete
 
 from authapi.models import KnownDevice
-from authapi.models.base import table_of
 
 
 def add(db: AsyncSession, device: KnownDevice) -> None:
@@ -48,22 +44,12 @@ async def forget(db: AsyncSession, *, user_id: UUID) -> None:
     await db.execute(delete(KnownDevice).where(KnownDevice.user_id == user_id))
 
 
-async def forget_oldest(db: AsyncSession, *, user_id: UUID, keep: int) -> Sequence[UUID]:
-    """Forget a user's devices beyond `keep`, those used longest ago first; returns their ids."""
-    found = await db.scalars(_FORGET_OLDEST, {"owner_id": user_id, "keep": keep})
-    return found.all()
-
-
-def _forgetting() -> ReturningDelete[Any]:
-    devices = table_of(KnownDevice)
+async def forget_oldest(db: AsyncSession, *, user_id: UUID, keep: int) -> None:
+    """Forget a user's devices beyond `keep`, those used longest ago first."""
     surplus = (
-        select(devices.c.id)
-        .where(devices.c.user_id == bindparam("owner_id"))
-        .order_by(devices.c.last_used_at.desc(), devices.c.id.desc())
-        .offset(bindparam("keep", type_=Integer))
+        select(KnownDevice.id)
+        .where(KnownDevice.user_id == user_id)
+        .order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc())
+        .offset(keep)
     )
-    return delete(devices).where(devices.c.id.in_(surplus)).returning(devices.c.id)
-
-
-# Put together once.
-_FORGET_OLDEST = _forgetting()
+    await db.execute(delete(KnownDevice).where(KnownDevice.id.in_(surplus)))

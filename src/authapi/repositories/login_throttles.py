@@ -64,9 +64,11 @@ async def find_latest_block(
     db: AsyncSession, key_hashes: Sequence[bytes], *, window_start: datetime
 ) -> datetime | None:
     """Until when the keys whose window began after `window_start` are blocked; locks nothing."""
-    values = {"key_hashes": key_hashes, "window_start": window_start}
-    latest: datetime | None = await db.scalar(_LATEST_BLOCK, values)
-    return latest
+    return await db.scalar(
+        select(func.max(LoginThrottle.blocked_until)).where(
+            LoginThrottle.key_hash.in_(key_hashes), LoginThrottle.window_started_at > window_start
+        )
+    )
 
 
 async def block(db: AsyncSession, key_hash: bytes, *, until: datetime) -> None:
@@ -168,7 +170,3 @@ def _uncounting(keys: int, unblocking: int, forgetting: int) -> Update:
 
 _TABLE = table_of(LoginThrottle)
 _KEY_HASH, _INSTANT = _TABLE.c.key_hash.type, _TABLE.c.window_started_at.type
-_LATEST_BLOCK = select(func.max(_TABLE.c.blocked_until)).where(
-    _TABLE.c.key_hash.in_(bindparam("key_hashes", expanding=True)),
-    _TABLE.c.window_started_at > bindparam("window_start"),
-)

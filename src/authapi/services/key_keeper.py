@@ -1,12 +1,11 @@
 """Keeps this process's signing keys up to date and makes the ones that are due."""
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
 from authapi import clock
-from authapi.background import finish
+from authapi.background import finish, happens_within
 from authapi.runtime import Runtime
 from authapi.services.key_rotation import find_due_key, find_ends, settle
 from authapi.services.signing_keys import generate_key, load_keys
@@ -65,12 +64,7 @@ class KeyKeeper:
 
     async def _keep(self) -> None:
         is_up_to_date = True
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RELOAD_SECONDS if is_up_to_date else RETRY_SECONDS):
-                    await self._stopping.wait()
-            if self._stopping.is_set():
-                return
+        while not await happens_within(self._stopping, RELOAD_SECONDS if is_up_to_date else RETRY_SECONDS):
             try:
                 await self.reload()
             except Exception as error:

@@ -10,7 +10,7 @@ from typing import cast
 import structlog
 
 from authapi import clock
-from authapi.background import finish
+from authapi.background import finish, happens_within
 from authapi.enums import MailState
 from authapi.mail.opening import open_transport
 from authapi.mail.transport import Connection, DeliveryFailed, Envelope, Transport
@@ -90,11 +90,7 @@ class MailDelivery:
                 is_reading = False
             else:
                 is_reading = True
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await wakeup.wait()
-            except TimeoutError:
-                pass
+            await happens_within(wakeup, POLL_SECONDS)
 
     async def _start_senders(self) -> None:
         # SQLite has one writer at a time; several senders would only stand in each other's way.

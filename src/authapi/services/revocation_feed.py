@@ -1,7 +1,6 @@
 """The revocations for services that verify tokens by themselves: read on from a cursor, or wait for news."""
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import time
@@ -9,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from authapi import clock, errors
+from authapi.background import happens_within
 from authapi.models import Revocation
 from authapi.repositories import revocations
 from authapi.runtime import Runtime
@@ -50,9 +50,7 @@ async def read_feed(
         is_news = page.revocations and page.fingerprint not in known
         if is_news or time.monotonic() >= deadline:
             return page
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(deadline - time.monotonic()):
-                await changed.wait()
+        await happens_within(changed, deadline - time.monotonic())
 
 
 async def _read(runtime: Runtime, position: int) -> FeedPage:

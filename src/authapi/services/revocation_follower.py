@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from contextlib import suppress
 
 import structlog
 
 from authapi import clock
-from authapi.background import finish
+from authapi.background import finish, happens_within
 from authapi.database import Database
 from authapi.repositories import revocations
 from authapi.revocation_set import RevocationSet
@@ -67,7 +66,7 @@ class RevocationFollower:
 
     async def _follow(self) -> None:
         is_following = True
-        while not await self._stops_within(POLL_SECONDS):
+        while not await happens_within(self._stopping, POLL_SECONDS):
             try:
                 await self.read_on()
             except Exception as error:
@@ -79,9 +78,3 @@ class RevocationFollower:
                 if not is_following:
                     logger.info("revocations.followed_again")
                 is_following = True
-
-    async def _stops_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        return self._stopping.is_set()
