@@ -23,7 +23,7 @@ from tests.support.postgres import PostgresServer, start_postgres
 from tests.support.processes import scratch_directory
 
 PARTS = ("login", "hot_path", "refresh", "flood", "footprint", "growth")
-STARTS = 5
+STARTS = 9
 MEBIBYTE = 1024 * 1024
 
 

@@ -92,7 +92,7 @@ class TestProduction:
         for name, value in PRODUCTION.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(CommandFailed, match="run: authapi db upgrade"):
-            asyncio.run(rehearse(load_settings()))
+            asyncio.run(rehearse(load_settings(), workers=1))
 
     @pytest.mark.parametrize(
         "url",
@@ -105,7 +105,7 @@ class TestProduction:
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AUTHAPI_DATABASE__URL", url)
         with pytest.raises(CommandFailed, match=r"^AUTHAPI_DATABASE__URL: is malformed") as failed:
-            asyncio.run(rehearse(load_settings()))
+            asyncio.run(rehearse(load_settings(), workers=1))
         assert "2x" not in str(failed.value)
 
     def test_it_shows_no_documentation(self, migrated: Path) -> None:
@@ -147,7 +147,7 @@ class TestCannotStart:
     def test_a_limit_that_cannot_be_read(self, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AUTHAPI_RATE_LIMIT__AUTH", "5/minit")
         with pytest.raises(CommandFailed, match=r"^AUTHAPI_RATE_LIMIT__AUTH: "):
-            asyncio.run(rehearse(load_settings()))
+            asyncio.run(rehearse(load_settings(), workers=1))
 
     @pytest.mark.usefixtures("_sigterm")
     @pytest.mark.parametrize("workers", ["1", "2"])

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from authapi.commands import output
 from authapi.commands.environment import open_runtime, prepare_settings
@@ -61,7 +59,7 @@ def _instant(text: str | None) -> datetime | None:
 async def _verify(settings: Settings) -> "ChainReport":
     from authapi.services import audit_chain
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with output.progress() as progress:
         task = progress.add_task("Verifying", total=None)
         async with open_runtime(settings) as runtime, runtime.database.reading() as db:
             return await audit_chain.verify(
@@ -76,7 +74,7 @@ async def _export(settings: Settings, *, since: datetime | None, follow: bool) -
 
     async with open_runtime(settings) as runtime:
         position = 0
-        with Progress(console=Console(stderr=True), transient=True, disable=not _shows_bar()) as progress:
+        with output.progress(beside_stdout=True) as progress:
             task = progress.add_task("Exporting", total=None)
             while True:
                 async with runtime.database.reading() as db:
@@ -90,8 +88,3 @@ async def _export(settings: Settings, *, since: datetime | None, follow: bool) -
                         return
                     await asyncio.sleep(FOLLOW_SECONDS)
                 position = page.position
-
-
-def _shows_bar() -> bool:
-    # On a terminal the lines themselves are the progress.
-    return sys.stderr.isatty() and not sys.stdout.isatty()

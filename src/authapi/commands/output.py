@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def result(text: str, *, style: str = "") -> None:
@@ -37,6 +41,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         aligned.add_row(*map(Text, row))
     Console().print(aligned)
+
+
+def progress(*, beside_stdout: bool = False) -> "Progress":
+    """A bar on stderr; none where that is no terminal or, beside lines on stdout, where those are seen."""
+    from rich.progress import Progress
+
+    is_hidden = not sys.stderr.isatty() or (beside_stdout and sys.stdout.isatty())
+    return Progress(console=Console(stderr=True), transient=True, disable=is_hidden)
 
 
 def _print(text: str, style: str, console: Console) -> None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from authapi.commands import output
 from authapi.commands.environment import database_failures, prepare_settings, read_schema_state
@@ -64,10 +62,7 @@ async def _promote(settings: Settings, target_url: str) -> "list[MovedTable]":
     target = settings.model_copy(
         update={"database": settings.database.model_copy(update={"url": target_url})}
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as progress:
+    with output.progress() as progress:
         task = progress.add_task("", total=None)
         announced = ""
 

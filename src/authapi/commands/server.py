@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -65,14 +65,14 @@ def serve(
                 os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
                 settings = load_settings()
             configure_logging(format=settings.log.format, level=settings.log.level)
-            asyncio.run(rehearse(settings))
+            asyncio.run(rehearse(settings, workers=workers))
             until_stopped.enter_context(shared_metrics(settings, workers=workers))
-            _listen(sockets, host=host, port=port)
-            if settings.docs_enabled:
-                output.result(f"API documentation: {settings.base_url}/docs")
-        _raise_descriptor_limit()
-        config = _uvicorn_config(workers)
-        if (_run_workers if workers > 1 else _run_here)(config, sockets) is False:
+            _raise_descriptor_limit()
+            if workers == 1:
+                _run_here(settings, sockets)
+                return
+            _open(settings, sockets)
+        if not _run_workers(sockets, workers=workers):
             output.error("the service could not start; the log above says why")
             raise typer.Exit(ExitCode.NOT_STARTED)
 
@@ -107,14 +107,17 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _listen(sockets: list[socket.socket], *, host: str, port: int) -> None:
-    """From now on connections wait until the workers take them."""
+def _open(settings: Settings, sockets: list[socket.socket]) -> None:
+    """From now on connections wait until a worker takes them, and people may know."""
     for listener in sockets:
         try:
             listener.listen(BACKLOG)
         except OSError as error:
+            host, port, *_ = listener.getsockname()
             raise _cannot_listen(host, port, error) from None
         listener.set_inheritable(True)
+    if settings.docs_enabled:
+        output.result(f"API documentation: {settings.base_url}/docs")
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> CommandFailed:
@@ -142,8 +145,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def rehearse(settings: Settings) -> None:
-    """Migrate in development, then start and stop the application once, before any worker does.
+async def rehearse(settings: Settings, *, workers: int) -> None:
+    """Migrate in development, build the application and, before several workers do, start and stop it once.
 
     Whatever would make a worker fail is found here, where it becomes one line and an exit code.
     """
@@ -159,9 +162,10 @@ async def rehearse(settings: Settings) -> None:
     except ValueError as error:
         # A limit that cannot be read; the text names the variable.
         raise CommandFailed(str(error)) from None
-    with database_failures(settings):
-        async with app.router.lifespan_context(app):
-            pass
+    if workers > 1:
+        with database_failures(settings):
+            async with app.router.lifespan_context(app):
+                pass
 
 
 def _raise_descriptor_limit() -> None:
@@ -191,7 +195,7 @@ def _uvicorn_config(workers: int) -> "uvicorn.Config":
         workers=workers,
         http=BoundedHttpProtocol,
         ws="none",
-        lifespan="on",
+        lifespan="on" if workers > 1 else "off",
         log_config=None,
         # The middleware writes it; uvicorn's would hold query strings.
         access_log=False,
@@ -204,19 +208,29 @@ def _uvicorn_config(workers: int) -> "uvicorn.Config":
     )
 
 
-def _run_here(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool:
-    """Serve in this process; tells whether it could start."""
+def _run_here(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve in this process; raises what keeps the application from starting, which uvicorn would only log."""
     import uvicorn
 
-    server = uvicorn.Server(config)
-    try:
-        server.run(sockets)
-    except KeyboardInterrupt:
-        pass
-    return server.started
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            app = self.config.loaded_app
+            async with AsyncExitStack() as started:
+                with database_failures(settings):
+                    await started.enter_async_context(app.router.lifespan_context(app))
+                _open(settings, sockets or [])
+                await super().startup(sockets)
+                self.app_running = started.pop_all()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            await self.app_running.aclose()
+
+    with suppress(KeyboardInterrupt):
+        Server(_uvicorn_config(workers=1)).run(sockets)
 
 
-def _run_workers(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool:
+def _run_workers(sockets: list[socket.socket], *, workers: int) -> bool:
     """Serve in worker processes; tells whether they could start."""
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
@@ -238,7 +252,7 @@ def _run_workers(config: "uvicorn.Config", sockets: list[socket.socket]) -> bool
                 listener.close()
             super().terminate_all()
 
-    supervisor = Supervisor(config, sockets)
+    supervisor = Supervisor(_uvicorn_config(workers), sockets)
     # It looks after its workers twice a second, and now as soon as one of them has ended.
     supervisor.should_exit = UntilAWorkerEnds()
     supervisor.run()

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from authapi.commands import output
 from authapi.commands.environment import open_runtime, prepare_settings
@@ -95,7 +93,7 @@ async def _import(
 ) -> "ImportReport":
     from authapi.services import user_import
 
-    with file.open("rb") as source, _progress() as progress, _open_rejected(file) as rejected:
+    with file.open("rb") as source, output.progress() as progress, _open_rejected(file) as rejected:
         task = progress.add_task("Importing", total=os.fstat(source.fileno()).st_size)
 
         def on_batch(report: "ImportReport") -> None:
@@ -120,7 +118,7 @@ async def _export(
 
     columns = user_export.exported_fields(include_password_hashes=include_password_hashes)
     done = 0
-    with _progress(shown=not sys.stdout.isatty() or out is not sys.stdout) as progress:
+    with output.progress(beside_stdout=out is sys.stdout) as progress:
         async with open_runtime(settings) as runtime:
             task = progress.add_task("Exporting", total=await user_export.count_users(runtime))
             out.write(write_header(file_format, columns))
@@ -130,11 +128,6 @@ async def _export(
                 done += len(page)
                 progress.update(task, completed=done)
     return done
-
-
-def _progress(*, shown: bool = True) -> Progress:
-    is_shown = shown and sys.stderr.isatty()
-    return Progress(console=Console(stderr=True), transient=True, disable=not is_shown)
 
 
 @contextmanager
