@@ -1,4 +1,4 @@
-"""Which of our languages a browser asks for."""
+"""Which of our languages an account or a browser asks for."""
 
 from authapi.enums import Locale
 
@@ -6,6 +6,11 @@ from authapi.enums import Locale
 _MAX_RANGES = 20
 _MAX_CHARACTERS = 500
 _LOCALES = {locale.value: locale for locale in Locale}
+
+
+def choose_locale(wanted: str) -> Locale:
+    """The language for a locale such as `de` or `pt-BR`: English if we do not speak it."""
+    return _LOCALES.get(wanted.replace("_", "-").partition("-")[0].lower(), Locale.EN)
 
 
 def negotiate_locale(accept_language: str | None, *, fallback: Locale = Locale.EN) -> Locale:

@@ -14,7 +14,6 @@ from authapi.api import (
     account,
     admin,
     auth,
-    dev_mailbox,
     docs,
     email,
     gateway,
@@ -136,6 +135,8 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     gateway_document.describe_gateway(app)
     mailbox = None if settings.is_production else Mailbox()
     if mailbox is not None:
+        from authapi.api import dev_mailbox
+
         dev_mailbox.mount_dev_mailbox(app, mailbox)
     app.state.mail_delivery = MailDelivery(runtime, on_sent=mailbox.put if mailbox else None)
     if settings.docs_enabled:

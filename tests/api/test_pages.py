@@ -13,13 +13,13 @@ from jinja2.ext import babel_extract
 from authapi.api.page_route import PAGES_CSP
 from authapi.api.pages import FORGOT_PASSWORD, RESEND_VERIFICATION
 from authapi.enums import Locale, OneTimeTokenPurpose
-from authapi.mail.catalogues import load_catalogue
 from authapi.pages import problems
 from authapi.runtime import Runtime
 from authapi.security import password_policy
 from authapi.security.password_policy import PasswordRejected
 from authapi.services import mail_links, one_time_tokens
 from authapi.services.new_passwords import BREACHED
+from authapi.templates import load_catalogue
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.support.log_lines import captured_access_lines
@@ -382,7 +382,7 @@ class TestCatalogues:
 
     @pytest.mark.parametrize("locale", [locale for locale in Locale if locale is not Locale.EN])
     def test_hold_every_text_and_no_other(self, locale: Locale) -> None:
-        catalogue = load_catalogue(locale, "pages")
+        catalogue = load_catalogue("pages", locale)
         translated = {str(message.id): str(message.string) for message in catalogue if message.id}
         assert translated.keys() == self.texts()
         placeholders: Callable[[str], list[str]] = lambda text: sorted(re.findall(r"%\(\w+\)s", text))  # noqa: E731

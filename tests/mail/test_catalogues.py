@@ -7,7 +7,8 @@ from babel.messages.extract import extract_from_dir
 
 import authapi.mail
 from authapi.enums import Locale, MailKind
-from authapi.mail.catalogues import choose_locale, load_catalogue
+from authapi.languages import choose_locale
+from authapi.templates import load_catalogue
 
 TEMPLATES = Path(authapi.mail.__file__).parent / "templates"
 TRANSLATED = [locale for locale in Locale if locale is not Locale.EN]
@@ -33,13 +34,13 @@ class TestCatalogues:
 
     @pytest.mark.parametrize("locale", TRANSLATED)
     def test_each_is_complete_and_has_nothing_else(self, locale: Locale) -> None:
-        catalogue = load_catalogue(locale)
+        catalogue = load_catalogue("mail", locale)
         translated = {str(m.id) for m in catalogue if m.id and m.string and not m.fuzzy}
         assert translated == extracted()
 
     @pytest.mark.parametrize("locale", TRANSLATED)
     def test_translations_have_the_same_placeholders(self, locale: Locale) -> None:
-        catalogue = load_catalogue(locale)
+        catalogue = load_catalogue("mail", locale)
         for message in catalogue:
             if not message.id:
                 continue
@@ -53,7 +54,7 @@ class TestCatalogues:
     @pytest.mark.parametrize("locale", TRANSLATED)
     def test_translations_end_as_the_original_does(self, locale: Locale) -> None:
         ends = {".": ".।", ":": ":", ",": ",:"}
-        for message in load_catalogue(locale):
+        for message in load_catalogue("mail", locale):
             original, translation = str(message.id), str(message.string)
             if original and original[-1] in ends:
                 assert translation[-1] in ends[original[-1]], translation

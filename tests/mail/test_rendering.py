@@ -10,8 +10,10 @@ import pytest
 
 from authapi.enums import Locale, MailKind
 from authapi.mail.composition import compose
-from authapi.mail.rendering import REQUIRED_CONTEXT, Rendered, plain, render
+from authapi.mail.contexts import REQUIRED_CONTEXT
+from authapi.mail.rendering import Rendered, render
 from authapi.mail.transport import Envelope
+from authapi.templates import plain
 from tests.support.smtp_server import text_of
 
 LINK = "https://auth.example.com/reset-password?token=authapi_ott_abc&x=1"

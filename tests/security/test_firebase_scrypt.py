@@ -66,11 +66,3 @@ class TestRefused:
     def test_nobody_makes_more_of_them(self) -> None:
         with pytest.raises(TypeError, match="only verifies"):
             FirebaseScrypt.hash(PASSWORD)
-
-
-class TestReasons:
-    def test_a_library_that_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        stored = "$argon2id$v=19$m=65536,t=3,p=4$5VtWOO3cGWYQHEMaGGsfcw$AnxyxVtBdHBoyfBYQj4wMUZQRMwjTHZuL4VbvD8vgl4"
-        monkeypatch.setattr("authapi.security.passwords._has_backend", lambda scheme: scheme != "argon2")
-        with pytest.raises(UnusableHash, match="of argon2 needs a library that is not installed"):
-            PasswordHasher(rounds=4).scheme_of(stored)

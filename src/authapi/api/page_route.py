@@ -13,10 +13,8 @@ from authapi.api.route import ApiRoute
 from authapi.enums import Locale
 from authapi.error_handlers import error_response, render_errors_with
 from authapi.errors import AuthApiError
-from authapi.languages import negotiate_locale
-from authapi.mail.catalogues import choose_locale
+from authapi.languages import choose_locale, negotiate_locale
 from authapi.pages.problems import problem_of
-from authapi.pages.rendering import render
 from authapi.runtime import Runtime
 from authapi.services import mail_links
 
@@ -59,6 +57,9 @@ def page(
     request: Request, name: str, *, locale: str = "", status_code: int = 200, **values: Any
 ) -> HTMLResponse:
     """A page in the browser's language or, if it asks for none of ours, in that of the account."""
+    # Late: see authapi.templates.
+    from authapi.pages.rendering import render
+
     runtime: Runtime = request.app.state.runtime
     fallback = choose_locale(locale)
     language: Locale = negotiate_locale(request.headers.get("Accept-Language"), fallback=fallback)

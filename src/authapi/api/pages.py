@@ -14,7 +14,7 @@ from authapi.api import token_cookies
 from authapi.api.dependencies import DbSession, RuntimeDep
 from authapi.api.page_route import SENT_BY_US, PageRoute, ask_again_if_refused, page
 from authapi.enums import OneTimeTokenPurpose
-from authapi.pages.rendering import STYLESHEET_PATH, stylesheet
+from authapi.pages.stylesheet import STYLESHEET_PATH, stylesheet
 from authapi.rate_limit import limits
 from authapi.schemas.page_forms import AcceptInvitationForm, EmailForm, ResetPasswordForm, TokenForm
 from authapi.services import (

@@ -9,7 +9,6 @@ from email.utils import format_datetime, parseaddr
 from uuid import UUID
 
 from authapi.enums import MailKind
-from authapi.mail.rendering import render
 
 # RFC 5322 section 2.1.1 allows 998; beyond, a part is encoded.
 _MAX_LINE = 900
@@ -32,6 +31,9 @@ def compose(
     refuses line breaks in them (ASVS 1.3.11). Raises `KeyError` for an incomplete context and
     `ValueError` for an address that is none.
     """
+    # Late: see authapi.templates.
+    from authapi.mail.rendering import render
+
     name = parseaddr(sender)[0]
     rendered = render(
         kind, locale=locale, service=name or domain_of(sender), base_url=base_url, context=context

@@ -1,27 +1,13 @@
-"""Turns the name of a page, a language and values into HTML.
+"""Turns the name of a page, a language and values into HTML: no script, no style of its own, no other host."""
 
-The templates come with the package, and values are escaped by the templating engine (ASVS 1.2.1, 1.3.7). No
-page holds a script, a style of its own or anything from another host.
-"""
-
-import hashlib
-from datetime import UTC, datetime
 from email.utils import parseaddr
-from functools import cache
-from importlib.resources import files
-
-from babel.dates import format_datetime
-from jinja2 import PackageLoader, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
 
 from authapi.enums import Locale, PasswordPolicy
-from authapi.mail.catalogues import load_translations
 from authapi.mail.composition import domain_of
-from authapi.mail.rendering import plain
 from authapi.pages.problems import Problem
+from authapi.pages.stylesheet import STYLESHEET_PATH, stylesheet
 from authapi.settings import Settings
-
-STYLESHEET_PATH = "/pages/pages.css"
+from authapi.templates import open_templates
 
 
 def render(
@@ -36,7 +22,7 @@ def render(
     """Write a page: what it asks for or, with `is_done`, that it was done; `problem` is shown on top."""
     sender = settings.mail.sender
     return (
-        _environment(locale)
+        open_templates("pages", locale)
         .get_template(f"{name}.html")
         .render(
             locale=locale.value,
@@ -49,33 +35,3 @@ def render(
             **values,
         )
     )
-
-
-@cache
-def stylesheet() -> tuple[bytes, str]:
-    """The style sheet of all pages, and a digest by which they ask for it."""
-    content = (files("authapi") / "pages" / "pages.css").read_bytes()
-    return content, hashlib.sha256(content).hexdigest()[:16]
-
-
-@cache
-def _environment(locale: Locale) -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(
-        loader=PackageLoader("authapi", "pages/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-    )
-    environment.install_gettext_translations(  # type: ignore[attr-defined]
-        load_translations(locale, "pages"), newstyle=True
-    )
-    # British English: 24 hours, and no doubt which number is the month.
-    region = "en_GB" if locale is Locale.EN else locale.value
-
-    def moment(value: datetime) -> str:
-        return format_datetime(value, "long", tzinfo=UTC, locale=region).replace("\u202f", " ")
-
-    environment.filters |= {"moment": moment, "plain": plain}
-    return environment

@@ -154,17 +154,13 @@ class PasswordHasher:
         self._rounds = rounds
         self._peppers = pepper or PepperRing(current=None)
         self._max_bcrypt_rounds = max(rounds, _MAX_FOREIGN_BCRYPT_ROUNDS)
-        for scheme in ("sha256_crypt", "sha512_crypt"):
-            # libc's crypt() would hold the GIL for the whole hash and stop the event loop with it.
-            get_crypt_handler(scheme).set_backend("builtin")
+        _load_backends()
         self._context = CryptContext(
-            schemes=[_DEFAULT_SCHEME, *filter(_has_backend, _FOREIGN)],
+            schemes=[_DEFAULT_SCHEME, *_FOREIGN],
             deprecated="auto",
             bcrypt_sha256__default_rounds=rounds,
             bcrypt_sha256__min_rounds=rounds,
         )
-        # passlib probes its bcrypt backend at first use; the first login should not be the one to pay for it.
-        self._burn("", rounds=4)
 
     def hash(self, password: str) -> str:
         """Return a new salted hash; raises PasswordTooLong or PasswordNotHashable."""
@@ -244,7 +240,7 @@ class PasswordHasher:
         scheme, parsed = self._parse(stored)
         # Only our own hashes are ever keyed.
         if scheme is None or (pepper is not None and scheme != _DEFAULT_SCHEME):
-            raise UnusableHash(_why_unknown(stored))
+            raise UnusableHash("is not complete, or of no known scheme")
         bcrypt_rounds = parsed.rounds if scheme in _BCRYPT_FAMILY else None
         affordable = _IS_AFFORDABLE.get(scheme)
         if (bcrypt_rounds or 0) > self._max_bcrypt_rounds or (affordable and not affordable(parsed)):
@@ -275,19 +271,21 @@ class PasswordHasher:
         self._context.verify(_keyed(text, self._peppers.current), _DUMMY.format(rounds=rounds))
 
 
+def _load_backends() -> None:
+    """Load and probe what computes each scheme; at its first use the first login would pay for it.
+
+    Two logins at once, even: while one thread puts a backend into its place, passlib fails the other.
+    """
+    for scheme in ("sha256_crypt", "sha512_crypt"):
+        # libc's crypt() would hold the GIL for the whole hash and stop the event loop with it.
+        get_crypt_handler(scheme).set_backend("builtin")
+    for scheme in (_DEFAULT_SCHEME, *_FOREIGN):
+        handler = get_crypt_handler(scheme)
+        if hasattr(handler, "set_backend"):
+            handler.set_backend()
+
+
 def _keyed(text: str, pepper: bytes | None) -> str:
     if pepper is None:
         return text
     return base64.b64encode(hmac.digest(pepper, text.encode(), hashlib.sha256)).decode()
-
-
-def _why_unknown(stored: str) -> str:
-    for scheme in _FOREIGN:
-        if not _has_backend(scheme) and get_crypt_handler(scheme).identify(stored):
-            return f"of {scheme} needs a library that is not installed"
-    return "is not complete, or of no known scheme"
-
-
-def _has_backend(scheme: str) -> bool:
-    handler = get_crypt_handler(scheme)
-    return not hasattr(handler, "has_backend") or bool(handler.has_backend())

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pyotp
-import segno
 
 STEP = timedelta(seconds=30)
 # One step of drift either way: phones are rarely wrong by more (RFC 6238 section 5.2).
@@ -33,6 +32,9 @@ def provisioning_uri(secret: str, *, account: str, issuer: str) -> str:
 
 def qr_svg(uri: str) -> str:
     """The address as a QR code, an SVG document without scripts or references."""
+    # Late: it takes longer to load than most people take to ask for one.
+    import segno
+
     code = segno.make(uri, error="m", micro=False)
     svg: str = code.svg_inline(scale=4, border=4, dark="#000", light="#fff")
     return svg

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi import clock, errors, request_context
 from authapi.emails import EmailAddress, MalformedEmail, parse_email
 from authapi.enums import Locale, MailKind, OneTimeTokenPurpose
-from authapi.mail.rendering import REQUIRED_CONTEXT
+from authapi.mail.contexts import REQUIRED_CONTEXT
 from authapi.models import OneTimeToken, User
 from authapi.models.base import new_id
 from authapi.repositories import one_time_tokens as token_rows

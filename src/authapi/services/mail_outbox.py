@@ -52,7 +52,7 @@ async def enqueue(
     """Write a mail in this transaction; it leaves after the commit, and never if that fails.
 
     `to` is the address as its owner typed it, `recipient_canonical` the form that mails are counted by.
-    `context` is what `mail.rendering.REQUIRED_CONTEXT` lists for the kind. Returns False, and writes nothing,
+    `context` is what `mail.contexts.REQUIRED_CONTEXT` lists for the kind. Returns False, and writes nothing,
     if the address got `AUTHAPI_MAIL__MAX_PER_HOUR` mails of this kind within the hour; the caller answers
     alike (ASVS 2.3.2, 6.3.8). Raises `KeyError` for a context that lacks something.
     """
