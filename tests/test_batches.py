@@ -28,8 +28,8 @@ async def work() -> Work:
     return Work()
 
 
-def batches(*, size: int = 10, concurrency: int = 1, most: int | None = None) -> Batches[int, int]:
-    return Batches(size=size, concurrency=concurrency, most=most or concurrency)
+def batches(*, size: int = 10, most: int = 1) -> Batches[int, int]:
+    return Batches(size=size, most=most)
 
 
 async def start(joining: Batches[int, int], numbers: list[int], work: Any) -> "list[asyncio.Task[int]]":
@@ -51,15 +51,6 @@ async def test_what_comes_meanwhile_is_the_next_batch(work: Work) -> None:
     work.go.set()
     assert await asyncio.gather(*first, *others) == [2, 4, 6, 8, 10]
     assert work.batches == [[1], [2, 3, 4], [5]]
-
-
-async def test_several_batches_at_a_time(work: Work) -> None:
-    joining = batches(concurrency=2)
-    tasks = [task for number in (1, 2, 3, 4) for task in await start(joining, [number], work)]
-    assert work.batches == [[1], [2]]
-    work.go.set()
-    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
-    assert work.batches == [[1], [2], [3, 4]]
 
 
 async def test_who_leaves_breaks_nothing_off(work: Work) -> None:
@@ -112,7 +103,10 @@ async def test_a_failure_is_everybodys_and_the_next_ones_go_on(
     assert await joining.join(5, work) == 10
 
 
-async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(work: Work) -> None:
+async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authapi.batches.PATIENCE", 0)
     fails = asyncio.Event()
 
     async def fail_at_two(numbers: list[int]) -> list[int]:
@@ -121,7 +115,7 @@ async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(
             raise TimeoutError
         return [2 * number for number in numbers]
 
-    joining = batches(concurrency=2)
+    joining = batches(most=2)
     (slow,) = await start(joining, [1], work)
     (failing,) = await start(joining, [2], fail_at_two)
     (waiting,) = await start(joining, [3], fail_at_two)
@@ -133,8 +127,9 @@ async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(
     assert await slow == 2
 
 
-async def test_who_joins_as_the_last_batch_ends_waits_for_nobody() -> None:
+async def test_who_joins_as_the_last_batch_ends_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply and a new caller may come in the same turn of the loop."""
+    monkeypatch.setattr("authapi.batches.PATIENCE", 0)
     loop = asyncio.get_running_loop()
     replies: list[asyncio.Future[None]] = []
 
@@ -143,7 +138,7 @@ async def test_who_joins_as_the_last_batch_ends_waits_for_nobody() -> None:
         await replies[-1]
         return numbers
 
-    joining = batches(concurrency=2)
+    joining = batches(most=2)
     under_way = [task for number in (1, 2) for task in await start(joining, [number], reply)]
     arrival = loop.create_future()
 

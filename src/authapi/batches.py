@@ -26,13 +26,12 @@ class _Waiting(Generic[Item, Result]):
 class Batches(Generic[Item, Result]):
     """Collects what is asked for at the same time, for `work` that costs little more for many than for one.
 
-    Nobody waits for others to come: a batch starts at once while fewer than `concurrency` are under way, and has
-    at most `size` items. Where batches are slow, up to `most` are under way.
+    Nobody waits for others to come: a batch starts at once while none is under way, and has at most `size` items.
+    Where batches are slow, up to `most` are under way.
     """
 
-    def __init__(self, *, size: int, concurrency: int, most: int) -> None:
+    def __init__(self, *, size: int, most: int) -> None:
         self._size = size
-        self._concurrency = concurrency
         self._most = most
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,7 +46,7 @@ class Batches(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         waiting = _Waiting[Item, Result](item, loop.create_future(), loop.time())
         self._waiting.append(waiting)
-        if len(self._tasks) < self._concurrency:
+        if not self._tasks:
             self._start(work)
         elif self._timer is None:
             self._timer = loop.call_later(PATIENCE, self._start_another, work)

@@ -19,9 +19,6 @@ from authapi.turns import Turns
 
 # What one transaction rotates. Beyond some dozens it takes as long for each one more.
 MOST_ROTATIONS = 50
-# The more transactions, the fewer refreshes share one. Where the database is slow there are more of them, up to one
-# for each connection.
-ROTATING_TRANSACTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +58,7 @@ class Runtime:
             hasher=Hasher(settings.password, on_wait=observer.hash_started),
             breached_passwords=BreachedPasswords(settings.password),
             registrations=Turns(),
-            rotations=Batches(
-                size=MOST_ROTATIONS,
-                concurrency=ROTATING_TRANSACTIONS,
-                most=max(ROTATING_TRANSACTIONS, settings.database.pool_size),
-            ),
+            rotations=Batches(size=MOST_ROTATIONS, most=settings.database.pool_size),
             revocations=revocations,
             tokens=TokenAuthority(
                 issuer=settings.issuer,
