@@ -162,10 +162,12 @@ async def rehearse(settings: Settings, *, workers: int) -> None:
     except ValueError as error:
         # A limit that cannot be read; the text names the variable.
         raise CommandFailed(str(error)) from None
-    if workers > 1:
-        with database_failures(settings):
-            async with app.router.lifespan_context(app):
-                pass
+    if workers == 1:
+        await app.state.runtime.close()
+        return
+    with database_failures(settings):
+        async with app.router.lifespan_context(app):
+            pass
 
 
 def _raise_descriptor_limit() -> None:
