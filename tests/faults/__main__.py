@@ -25,6 +25,7 @@ MODULES = (
     "hashing",
     "storage",
     "strings",
+    "timing",
     "refreshes",
     "kills",
     "soak",

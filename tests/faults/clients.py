@@ -12,8 +12,8 @@ from tests.faults.served import Authapi
 from tests.faults.traffic import until
 
 CLOSED_SECONDS = 15.0
-CANCELLED = 1000
-PACE_SECONDS = 0.025
+CANCELLED = 10_000
+PACE_SECONDS = 0.0125
 BODY = (
     b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\n"
     b"Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"
