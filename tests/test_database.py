@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import Connection, event, func, select, text
@@ -300,6 +301,25 @@ class TestPostgresql:
                 assert await db.scalar(text("SELECT pg_backend_pid()")) not in pids
         await database.close()
         await other.close()
+
+    async def test_a_rested_connection_that_dies_as_it_is_asked(
+        self, runtime: Runtime, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server has ended it, and the driver is just reading so."""
+        if runtime.database.is_sqlite:
+            return  # there is no connection to lose
+        monkeypatch.setattr("authapi.database_engines.RESTED_SECONDS", 0.0)
+        server = request.getfixturevalue("postgres_server")
+        administrator = await asyncpg.connect(server.dsn())
+        database = Database(server.url(), pool_size=1)
+        pid = 0
+        for _ in range(60):
+            await administrator.execute("SELECT pg_terminate_backend($1)", pid)
+            async with database.unit_of_work() as db:
+                earlier, pid = pid, await db.scalar(text("SELECT pg_backend_pid()"))
+            assert pid != earlier
+        await database.close()
+        await administrator.close()
 
     async def test_a_rested_connection_that_is_alive_stays(
         self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch

@@ -104,7 +104,14 @@ def _check_rested_connection(
     if is_alive and time.monotonic() - record.info[_RESTING_SINCE] > RESTED_SECONDS:
         try:
             await_only(driver.execute("SELECT 1"))
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            # The driver is just reading that the server has ended it.
+            asyncpg.InternalClientError,
+        ):
             is_alive = False
     if not is_alive:
         raise InvalidatePoolError
