@@ -195,7 +195,8 @@ class TestRealServer:
             assert json.loads(body)["error"]["code"] == "payload_too_large"
             with pytest.raises(ConnectionError):
                 await asyncio.wait_for(uploading, 10)
-            assert sent < 16 * 1024 * 1024
+            # A mebibyte that is read, and what the system's buffers take: up to 32 each on a recent Linux.
+            assert sent < 72 * 1024 * 1024
         finally:
             uploading.cancel()
             await _close(writer)
