@@ -1,4 +1,4 @@
-"""Second factors over HTTP: enrolment, login, step-up and removal, on both databases."""
+"""Second factors over HTTP: enrollment, login, step-up and removal, on both databases."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -153,7 +153,7 @@ class TestStepUp:
         headers = {"Authorization": f"Bearer {again.json()['data']['access_token']}"}
         assert (await client.post(TOTP, json={"password": PASSWORD}, headers=headers)).status_code == 200
 
-    async def test_a_login_from_before_the_enrolment_needs_the_factor(
+    async def test_a_login_from_before_the_enrollment_needs_the_factor(
         self, client: httpx.AsyncClient, accounts: Accounts, later: time_machine.Traveller
     ) -> None:
         phone = await enroll(client, await accounts.register())
@@ -195,7 +195,7 @@ class TestRemoval:
         plain = await client.post(LOGIN, json={"email": phone.account.email, "password": PASSWORD})
         assert "access_token" in plain.json()["data"]
 
-    async def test_a_second_enrolment_is_refused(
+    async def test_a_second_enrollment_is_refused(
         self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts, later: time_machine.Traveller
     ) -> None:
         phone = await enroll(client, await accounts.register())

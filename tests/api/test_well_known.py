@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from authapi import clock
 from authapi.security.signing_keys import VerifyingKey, thumbprint
 from authapi.services.key_keeper import KeyKeeper
-from authapi.services.key_rotation import MARGIN, PUBLISH_LEAD, rotate
+from authapi.services.key_rotation import PUBLISH_LEAD, rotate
 from authapi.services.signing_keys import generate_key
 from tests.conftest import MakeApp, http_client, make_settings, running_app
 
@@ -76,7 +76,7 @@ class TestJwks:
             with time_machine.travel(clock.utc_now(), tick=False) as traveller:
                 traveller.shift(PUBLISH_LEAD + settings.access_token.lifetime)
                 assert await published(client) == [second, first]
-                traveller.shift(MARGIN)
+                traveller.shift(clock.SKEW_MARGIN)
                 assert await published(client) == [second]
 
     async def test_without_the_database(self, client: httpx.AsyncClient, app: FastAPI) -> None:

@@ -354,7 +354,7 @@ ROWS = (
             (
                 "tests/asvs/test_asvs_v7.py::test_asvs_7_4_3",
                 "tests/api/test_password_reset.py::TestReset::test_replaces_the_password_and_ends_every_session",
-                "tests/api/test_mfa.py::TestStepUp::test_a_login_from_before_the_enrolment_needs_the_factor",
+                "tests/api/test_mfa.py::TestStepUp::test_a_login_from_before_the_enrollment_needs_the_factor",
             ),
         ),
     ),

@@ -106,7 +106,7 @@ ROWS = (
         "strength and age of a login are checked",
         (
             "tests/api/test_mfa.py::TestStepUp::test_an_old_login_is_challenged",
-            "tests/api/test_mfa.py::TestStepUp::test_a_login_from_before_the_enrolment_needs_the_factor",
+            "tests/api/test_mfa.py::TestStepUp::test_a_login_from_before_the_enrollment_needs_the_factor",
         ),
     ),
     Row(

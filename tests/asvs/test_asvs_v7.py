@@ -74,8 +74,8 @@ async def test_asvs_7_5_1(client: httpx.AsyncClient, accounts: Accounts) -> None
     assert (
         await client.post("/api/auth/email/change", json=change, headers=account.headers)
     ).status_code == 401
-    enrolment = await client.post("/api/auth/mfa/totp", json={"password": wrong}, headers=account.headers)
-    assert enrolment.status_code == 401
+    enrollment = await client.post("/api/auth/mfa/totp", json={"password": wrong}, headers=account.headers)
+    assert enrollment.status_code == 401
     profile = (await client.get("/api/profile", headers=account.headers)).json()["data"]
     assert profile["email"] == account.email
 

@@ -129,7 +129,7 @@ class TestDrill:
             assert (await client.post("/api/auth/login", json=credentials(account))).status_code == 200
         step = (await client.post("/api/auth/login", json=credentials(protected))).json()["data"]
         assert step["mfa_required"] is True
-        # The code of the enrolment was used, also according to the backup.
+        # The code of the enrollment was used, also according to the backup.
         code = pyotp.TOTP(secret).at(clock.utc_now(), counter_offset=1)
         body = {"mfa_token": step["mfa_token"], "code": code}
         response = await client.post("/api/auth/login/mfa", json=body)

@@ -12,7 +12,6 @@ from authapi.models import SigningKey
 from authapi.repositories import signing_keys
 from authapi.runtime import Runtime
 from authapi.services.key_rotation import (
-    MARGIN,
     PUBLISH_LEAD,
     RotationRefused,
     replace_compromised,
@@ -61,7 +60,7 @@ class TestAge:
             row = await stored(host.runtime, second)
             assert row.activates_at == clock.utc_now() + PUBLISH_LEAD
             end = (await stored(host.runtime, first)).verifies_until
-            assert end == row.activates_at + LIFETIME + MARGIN
+            assert end == row.activates_at + LIFETIME + clock.SKEW_MARGIN
             traveller.shift(PUBLISH_LEAD)
             assert kid_of(host.issue()) == second
 
@@ -110,7 +109,7 @@ class TestOrder:
         for changed in (restarted, host):
             await changed.reload()
             end = (await stored(host.runtime, first)).verifies_until
-            assert end == second.activates_at + timedelta(hours=8) + MARGIN
+            assert end == second.activates_at + timedelta(hours=8) + clock.SKEW_MARGIN
 
     async def test_every_token_outlives_its_keys_turn(self, make_runtime: MakeRuntime) -> None:
         host = await Host(make_runtime()).reload()
@@ -192,7 +191,7 @@ class TestAlgorithm:
             assert new.accepts(token)
             traveller.shift(SECOND)
             await Host(new.runtime).reload()
-            traveller.shift(2 * PUBLISH_LEAD + LIFETIME + MARGIN)
+            traveller.shift(2 * PUBLISH_LEAD + LIFETIME + clock.SKEW_MARGIN)
             last = await Host(new.runtime).reload()
             assert last.keys == [key for key in last.keys if key.algorithm == "HS256"]
 

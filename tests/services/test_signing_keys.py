@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from authapi import clock, errors
 from authapi.models import AuditEvent, SigningKey
 from authapi.security.signing_keys import Algorithm
-from authapi.services.key_rotation import MARGIN, PUBLISH_LEAD, rotate
+from authapi.services.key_rotation import PUBLISH_LEAD, rotate
 from authapi.services.signing_keys import generate_key, load_keys, reseal_keys
 from authapi.settings import InvalidSettings
 from tests.support.hosts import Host, kid_of
@@ -62,7 +62,9 @@ class TestLoadKeys:
     async def test_ended_keys_are_not_loaded(self, make_runtime: MakeRuntime) -> None:
         host = await Host(make_runtime()).reload()
         await publish_next(host)
-        with time_machine.travel(clock.utc_now() + PUBLISH_LEAD + LIFETIME + MARGIN + timedelta(seconds=2)):
+        with time_machine.travel(
+            clock.utc_now() + PUBLISH_LEAD + LIFETIME + clock.SKEW_MARGIN + timedelta(seconds=2)
+        ):
             later = await Host(make_runtime()).reload()
             assert len(later.keys) == 1
 

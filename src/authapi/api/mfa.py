@@ -14,7 +14,7 @@ from authapi.schemas.mfa import (
     RecoveryCodesResponse,
     RemoveTotpRequest,
     RenewRecoveryCodesRequest,
-    TotpEnrolmentResponse,
+    TotpEnrollmentResponse,
 )
 from authapi.services import second_factor_administration
 
@@ -33,14 +33,14 @@ async def enroll_totp(
     db: DbSession,
     runtime: RuntimeDep,
     principal: FreshPrincipal,
-) -> ApiResponse[TotpEnrolmentResponse]:
+) -> ApiResponse[TotpEnrollmentResponse]:
     """Get a secret and its QR code for an authenticator app; a code then confirms it."""
-    enrolment = await second_factor_administration.enroll(
+    enrollment = await second_factor_administration.enroll(
         db, runtime, principal=principal, password=body.password.get_secret_value()
     )
     return ApiResponse(
         message="Scan the code with an authenticator app, then confirm with what it shows.",
-        data=TotpEnrolmentResponse.model_validate(enrolment),
+        data=TotpEnrollmentResponse.model_validate(enrollment),
     )
 
 

@@ -23,7 +23,7 @@ class RenewRecoveryCodesRequest(RequestModel):
     password: Password
 
 
-class TotpEnrolmentResponse(ResponseModel):
+class TotpEnrollmentResponse(ResponseModel):
     """Shown this once."""
 
     secret: str = Field(description="In base32, for typing in by hand.")

@@ -20,8 +20,6 @@ from authapi.services.signing_keys import find_current, find_next, find_shared_k
 
 # Longer than verifiers keep the JWKS (five minutes) and processes their keys (thirty seconds) together.
 PUBLISH_LEAD = timedelta(minutes=10)
-# Clocks of hosts may differ, and every verifier allows some leeway.
-MARGIN = timedelta(minutes=5)
 
 
 class RotationRefused(Exception):
@@ -127,7 +125,7 @@ async def replace_compromised(db: AsyncSession, runtime: Runtime, *, fresh: Sign
     """
     _require_stored_keys(runtime)
     # Dated back: hosts whose clocks are behind must not wait with it.
-    at = clock.utc_now() - MARGIN
+    at = clock.utc_now() - clock.SKEW_MARGIN
     for row in await _hold_keys(db):
         row.verifies_until = at
     return await store_key(db, runtime, key=fresh, activates_at=at, reason="compromised")
@@ -147,7 +145,7 @@ async def _plan_ends(
 
 
 def _last_expiry(runtime: Runtime, last_issue: datetime) -> datetime:
-    return last_issue + runtime.settings.access_token.lifetime + MARGIN
+    return last_issue + runtime.settings.access_token.lifetime + clock.SKEW_MARGIN
 
 
 def _require_stored_keys(runtime: Runtime) -> None:

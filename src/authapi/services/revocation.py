@@ -14,9 +14,6 @@ from authapi.repositories import revocations, role_holders, user_sessions
 from authapi.runtime import Runtime
 from authapi.services import audit
 
-# Clocks of hosts may differ, and every verifier allows some leeway.
-MARGIN = timedelta(minutes=5)
-
 
 async def revoke_user_sessions(
     db: AsyncSession,
@@ -143,4 +140,4 @@ def _last_expiry(runtime: Runtime, now: datetime) -> datetime:
 
 
 def _token_lifetime(runtime: Runtime) -> timedelta:
-    return runtime.settings.access_token.lifetime + MARGIN
+    return runtime.settings.access_token.lifetime + clock.SKEW_MARGIN

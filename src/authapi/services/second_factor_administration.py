@@ -9,13 +9,13 @@ from authapi.repositories import users
 from authapi.runtime import Runtime
 from authapi.services import audit, authorization, notifications, second_factors
 from authapi.services.password_check import check_password_of_caller
-from authapi.services.second_factors import Enrolment
+from authapi.services.second_factors import Enrollment
 
 
-async def enroll(db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str) -> Enrolment:
+async def enroll(db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str) -> Enrollment:
     """Begin to enrol an authenticator app; raises `FactorExists` and what checking the password raises."""
     user = await _owner(db, runtime, principal=principal, password=password)
-    return await second_factors.begin_enrolment(db, runtime, user=user)
+    return await second_factors.begin_enrollment(db, runtime, user=user)
 
 
 async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, code: str) -> list[str]:
@@ -26,7 +26,7 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, c
     # A login holds it while it looks whether there is a factor, and who counts a code has taken it before.
     await users.lock(db, principal.user_id)
     user = await authorization.get_active_user(db, principal)
-    codes = await second_factors.confirm_enrolment(db, runtime, user=user, code=code)
+    codes = await second_factors.confirm_enrollment(db, runtime, user=user, code=code)
     await _announce(db, runtime, user, principal, AuditAction.SECOND_FACTOR_ADDED, MailKind.FACTOR_ADDED)
     return codes
 

@@ -20,7 +20,7 @@ SEALING_PURPOSE = "totp-secrets"
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
+class Enrollment:
     """What an authenticator app needs, shown this once: the secret, as text, as an address, as a picture."""
 
     secret: str
@@ -28,7 +28,7 @@ class Enrolment:
     qr_svg: str
 
 
-async def begin_enrolment(db: AsyncSession, runtime: Runtime, *, user: User) -> Enrolment:
+async def begin_enrollment(db: AsyncSession, runtime: Runtime, *, user: User) -> Enrollment:
     """Make a secret for an authenticator app; it is no factor until a code confirms it.
 
     Raises `FactorExists`.
@@ -40,13 +40,13 @@ async def begin_enrolment(db: AsyncSession, runtime: Runtime, *, user: User) -> 
     await second_factors.replace_unconfirmed_totp(db, TotpCredential(user_id=user.id, sealed_secret=sealed))
     issuer = urlsplit(runtime.settings.base_url).hostname or "authapi"
     uri = totp.provisioning_uri(secret, account=user.email, issuer=issuer)
-    return Enrolment(secret, uri, totp.qr_svg(uri))
+    return Enrollment(secret, uri, totp.qr_svg(uri))
 
 
-async def confirm_enrolment(db: AsyncSession, runtime: Runtime, *, user: User, code: str) -> list[str]:
+async def confirm_enrollment(db: AsyncSession, runtime: Runtime, *, user: User, code: str) -> list[str]:
     """Make the authenticator app a factor; returns its recovery codes, shown this once.
 
-    Raises `InvalidCode`, `TooManyAttempts`, `FactorNotFound` without an enrolment that waits.
+    Raises `InvalidCode`, `TooManyAttempts`, `FactorNotFound` without an enrollment that waits.
     """
     credential = await second_factors.find_totp(db, user_id=user.id)
     if credential is None or credential.confirmed_at is not None:

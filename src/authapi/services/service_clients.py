@@ -73,9 +73,9 @@ async def revoke_client(db: AsyncSession, runtime: Runtime, *, client_id: str) -
     client.revoked_at = now
     # Some minutes ahead: a host whose clock is fast, or that has just authenticated the client, may still
     # sign a token with an instant to come. The client never comes back, so nothing good is voided.
-    client.tokens_not_before = now + revocation.MARGIN
+    client.tokens_not_before = now + clock.SKEW_MARGIN
     await revocation.void_subject(db, runtime, subject=client.client_id, not_before=client.tokens_not_before)
-    lately = now - runtime.settings.access_token.lifetime - revocation.MARGIN
+    lately = now - runtime.settings.access_token.lifetime - clock.SKEW_MARGIN
     sessions = await service_clients.list_sessions(db, client.client_id, expired_before=lately)
     for user_id, user_session_id in sessions:
         await revocation.revoke_user_sessions(
