@@ -11,6 +11,7 @@ from typing import TypeVar
 from authapi import request_context
 from authapi.client_address import rate_limit_key
 from authapi.errors import HashingBusy
+from authapi.observer import Observer
 from authapi.security.hashing_places import HashingRefused
 from authapi.security.hashing_pool import HashingPool
 from authapi.security.passwords import PasswordHasher, PepperRing, Verification
@@ -22,15 +23,16 @@ T = TypeVar("T")
 class Hasher:
     """A `PasswordHasher` on its own threads. Every method raises `HashingBusy` when too many wait."""
 
-    def __init__(self, settings: PasswordSettings, *, on_wait: Callable[[float], None] | None = None) -> None:
+    def __init__(self, settings: PasswordSettings, *, observer: Observer) -> None:
         peppers = PepperRing(
             current=settings.pepper.get_secret_value().encode() if settings.pepper else None,
             previous=[secret.get_secret_value().encode() for secret in settings.pepper_previous],
         )
         self._hasher = PasswordHasher(rounds=settings.bcrypt_rounds, pepper=peppers)
         self.pool = HashingPool(
-            workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=on_wait
+            workers=settings.hash_workers, queue_size=settings.hash_queue, on_wait=observer.hash_started
         )
+        self._observer = observer
 
     async def warm(self) -> None:
         """Compute one dummy hash: the first is slower, which would tell the first unknown user apart."""
@@ -39,12 +41,12 @@ class Hasher:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Be sure of a turn before the database is asked what to hash; raises `HashingBusy`."""
-        with _refusals(), self.pool.places.hold(_address()):
+        with self._refusals(), self.pool.places.hold(_address()):
             yield
 
     def expect_place(self) -> None:
         """Raise `HashingBusy` if `place` would: for a request that is not even read yet."""
-        with _refusals():
+        with self._refusals():
             self.pool.places.expect(_address())
 
     async def hash(self, password: str) -> str:
@@ -68,7 +70,7 @@ class Hasher:
         self.pool.close()
 
     async def _run(self, function: Callable[..., T], *arguments: str) -> T:
-        with _refusals():
+        with self._refusals():
             return await self.pool.run(
                 function,
                 *arguments,
@@ -76,15 +78,15 @@ class Hasher:
                 is_unwanted=request_context.current().has_left,
             )
 
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except HashingRefused as refused:
+            self._observer.hash_refused()
+            raise HashingBusy(str(refused), retry_after=refused.retry_after) from None
+
 
 def _address() -> str:
     # A subscriber may have 65,536 networks of /64. Neighbours in a /48 share its turns, and nothing else.
     return rate_limit_key(request_context.current().ip or "", ipv6_prefix=48)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except HashingRefused as refused:
-        raise HashingBusy(str(refused), retry_after=refused.retry_after) from None

@@ -108,6 +108,9 @@ class Metrics(Observer):
             buckets=WAIT_SECONDS,
             registry=registry,
         )
+        self._hashes_refused = Counter(
+            "authapi_hash_refused", "Requests refused because too many passwords waited.", registry=registry
+        )
         self._mails = Counter("authapi_mail_sent", "Mails that the mail server took.", registry=registry)
         self._rate_limited = Counter(
             "authapi_rate_limited", "Requests refused with 429, by limit.", ("limit",), registry=registry
@@ -129,6 +132,9 @@ class Metrics(Observer):
     def hash_started(self, waited: float) -> None:
         self._hashes.inc()
         self._hash_waits.observe(waited)
+
+    def hash_refused(self) -> None:
+        self._hashes_refused.inc()
 
     def mail_sent(self) -> None:
         self._mails.inc()

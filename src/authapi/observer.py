@@ -19,6 +19,9 @@ class Observer:
     def hash_started(self, waited: float) -> None:
         """A password is being hashed after `waited` seconds in the queue; called on a hashing thread."""
 
+    def hash_refused(self) -> None:
+        """There was no place in the queue, or no thread in time, for a password."""
+
     def mail_sent(self) -> None:
         """The mail server took a mail."""
 

@@ -55,7 +55,7 @@ class Runtime:
                 pgbouncer=settings.database.pgbouncer,
             ),
             derived_keys=derived_keys,
-            hasher=Hasher(settings.password, on_wait=observer.hash_started),
+            hasher=Hasher(settings.password, observer=observer),
             breached_passwords=BreachedPasswords(settings.password),
             registrations=Turns(),
             rotations=Batches(size=MOST_ROTATIONS, most=settings.database.pool_size),

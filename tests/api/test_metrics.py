@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.test_hashing import take_all
 
 PRODUCTION: dict[str, Any] = {
     "environment": "production",
@@ -94,6 +96,17 @@ class TestCounters:
         assert after["authapi_password_hashes_total"] == before["authapi_password_hashes_total"] + 1
         assert after["authapi_hash_wait_seconds_count"] == after["authapi_password_hashes_total"]
         assert after["authapi_hash_queue_length"] == 0
+
+    async def test_logins_for_which_there_is_no_place(self, make_app: MakeApp) -> None:
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        async with make_app() as app, http_client(app) as client:
+            with ExitStack() as held:
+                take_all(app.state.runtime.hasher, held)
+                before = await read(client)
+                responses = [await client.post("/api/auth/login", json=body) for _ in range(3)]
+            after = await read(client)
+        assert [response.status_code for response in responses] == [503] * 3
+        assert after["authapi_hash_refused_total"] == before["authapi_hash_refused_total"] + 3
 
     async def test_refusals_by_limit(self, make_app: MakeApp) -> None:
         async with make_app(rate_limit={"search": "1/minute"}) as app, http_client(app) as client:

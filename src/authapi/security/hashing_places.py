@@ -44,7 +44,6 @@ class HashingPlaces:
         self._taken_by = Counter[str]()
         self._mean_seconds = 0.0
         self.taken = 0
-        self.refused_total = 0
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
@@ -95,7 +94,6 @@ class HashingPlaces:
         free = self._workers + places - self.taken
         taken = self._taken_by[key]
         if free < 1 or (taken and taken >= _GREED * (free - 1)):
-            self.refused_total += 1
             raise HashingPoolFull(self.retry_after())
 
 

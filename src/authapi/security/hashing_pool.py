@@ -98,7 +98,6 @@ class HashingPool:
         self._running = 0
         self._is_closed = False
         self.hashes_total = 0
-        self._late = 0
         self._threads = [
             threading.Thread(target=self._work, name=f"authapi-hashing-{number}", daemon=True)
             for number in range(workers)
@@ -110,11 +109,6 @@ class HashingPool:
     def queued(self) -> int:
         """Jobs that wait for a thread."""
         return len(self._queue)
-
-    @property
-    def refused_total(self) -> int:
-        """Jobs for which there was no place, or no thread before the deadline; only grows."""
-        return self.places.refused_total + self._late
 
     @property
     def running(self) -> int:
@@ -190,8 +184,6 @@ class HashingPool:
             self._give_up(job, HashingDeadlineExceeded)
 
     def _give_up(self, job: _Job, error: type[HashingRefused]) -> None:
-        with self._state:
-            self._late += 1
         job.deliver(None, error(self.places.retry_after()))
 
     def _work(self) -> None:
