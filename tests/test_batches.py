@@ -80,6 +80,42 @@ async def test_where_batches_are_slow_more_of_them_are_under_way(
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
 
 
+async def test_while_batches_are_fast_there_is_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long there is always somebody who waits."""
+    monkeypatch.setattr("authapi.batches.PATIENCE", 0.05)
+    under_way = most = 0
+
+    async def work(numbers: list[int]) -> list[int]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return numbers
+
+    joining = batches(most=5)
+
+    async def call(pause: float) -> None:
+        for _ in range(20):
+            await joining.join(1, work)
+            await asyncio.sleep(pause)
+
+    await asyncio.gather(*(call(pause / 1000) for pause in range(8)))
+    assert most == 1
+
+
+async def test_those_for_whom_a_slow_batch_had_no_room_get_another(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authapi.batches.PATIENCE", 0.05)
+    joining = batches(size=2, most=3)
+    tasks = [*await start(joining, [1], work), *await start(joining, [2, 3, 4], work)]
+    await asyncio.sleep(0.2)
+    assert work.batches == [[1], [2, 3], [4]]
+    work.go.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+
+
 async def test_a_failure_is_everybodys_and_the_next_ones_go_on(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,9 +163,8 @@ async def test_a_failure_is_not_that_of_others_while_another_batch_is_under_way(
     assert await slow == 2
 
 
-async def test_who_joins_as_the_last_batch_ends_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_joins_as_the_last_batch_ends_waits_for_nobody() -> None:
     """Its reply and a new caller may come in the same turn of the loop."""
-    monkeypatch.setattr("authapi.batches.PATIENCE", 0)
     loop = asyncio.get_running_loop()
     replies: list[asyncio.Future[None]] = []
 
@@ -138,23 +173,23 @@ async def test_who_joins_as_the_last_batch_ends_waits_for_nobody(monkeypatch: py
         await replies[-1]
         return numbers
 
-    joining = batches(most=2)
-    under_way = [task for number in (1, 2) for task in await start(joining, [number], reply)]
+    joining = batches()
+    under_way = await start(joining, [1], reply)
     arrival = loop.create_future()
 
     async def arrive() -> int:
         await arrival
-        return await joining.join(3, reply)
+        return await joining.join(2, reply)
 
     newcomer = asyncio.create_task(arrive())
     await asyncio.sleep(0.01)
     for reached in (*replies, arrival):
         reached.set_result(None)
-    assert await asyncio.gather(*under_way) == [1, 2]
+    assert await asyncio.gather(*under_way) == [1]
     await asyncio.sleep(0.01)
-    assert len(replies) == 3
-    replies[2].set_result(None)
-    assert await asyncio.wait_for(newcomer, 1) == 3
+    assert len(replies) == 2
+    replies[1].set_result(None)
+    assert await asyncio.wait_for(newcomer, 1) == 2
 
 
 async def test_work_that_is_broken_off_leaves_nobody_waiting(work: Work) -> None:

@@ -318,6 +318,7 @@ class TestDatabaseError:
             (exc.IntegrityError("x", None, sqlite3.IntegrityError()), None),
             (RuntimeError(), None),
             (exc.ProgrammingError("x", None, asyncpg.UndefinedTableError("x")), None),
+            (asyncpg.InternalClientError("cannot switch to state 15"), DatabaseUnavailable),
         ],
     )
     def test_classification(self, error: Exception, meaning: type[AuthApiError] | None) -> None:

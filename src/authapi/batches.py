@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, cast
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# So long one waits for a batch to end before another one is started beside it, in seconds.
+# Whoever has waited so long gets a batch beside those that are under way, in seconds.
 PATIENCE = 0.1
 # Who has waited so long when a batch fails is not kept for another one, as where a connection pool is exhausted.
 LONGEST_WAIT = 1.0
@@ -27,7 +27,7 @@ class Batches(Generic[Item, Result]):
     """Collects what is asked for at the same time, for `work` that costs little more for many than for one.
 
     Nobody waits for others to come: a batch starts at once while none is under way, and has at most `size` items.
-    Where batches are slow, up to `most` are under way.
+    Where batches are slow, one more is started every tenth of a second, until `most` are under way.
     """
 
     def __init__(self, *, size: int, most: int) -> None:
@@ -49,17 +49,25 @@ class Batches(Generic[Item, Result]):
         if not self._tasks:
             self._start(work)
         elif self._timer is None:
-            self._timer = loop.call_later(PATIENCE, self._start_another, work)
+            self._timer = loop.call_later(PATIENCE, self._look_who_waits, work)
         return await waiting.answer
 
     def _start(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
         # An empty context: what is logged in there is about no single request.
         self._tasks.add(asyncio.create_task(self._work_off(work), context=Context()))
 
-    def _start_another(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
+    def _look_who_waits(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
         self._timer = None
-        if self._waiting and len(self._tasks) < self._most:
-            self._start(work)
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        # Not everybody who waits has waited for long: batches may have been begun and ended meanwhile.
+        patience = self._waiting[0].since + PATIENCE - loop.time()
+        if patience <= 0:
+            patience = PATIENCE
+            if len(self._tasks) < self._most:
+                self._start(work)
+        self._timer = loop.call_later(patience, self._look_who_waits, work)
 
     async def _work_off(self, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> None:
         try:

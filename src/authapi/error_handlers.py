@@ -160,7 +160,8 @@ def database_error(error: BaseException) -> type[AuthApiError] | None:
     refused_by_driver = isinstance(error, sqlalchemy_errors.DataError) or isinstance(driver, ValueError)
     if sqlstate.startswith("22") or refused_by_driver:
         return MalformedRequest
-    lost = getattr(error, "connection_invalidated", False)
+    # The second where the driver is just reading that the server has ended the connection.
+    lost = getattr(error, "connection_invalidated", False) or isinstance(driver, asyncpg.InternalClientError)
     if lost or sqlstate.startswith(_UNAVAILABLE) or isinstance(error, _UNREACHABLE):
         return DatabaseUnavailable
     return None

@@ -12,8 +12,8 @@ from authapi import request_context
 from authapi.client_address import rate_limit_key
 from authapi.errors import HashingBusy
 from authapi.observer import Observer
-from authapi.security.hashing_places import HashingRefused
-from authapi.security.hashing_pool import HashingPool
+from authapi.security.hashing_places import HashingPoolFull, HashingRefused
+from authapi.security.hashing_pool import HashingDeadlineExceeded, HashingPool
 from authapi.security.passwords import PasswordHasher, PepperRing, Verification
 from authapi.setting_groups import PasswordSettings
 
@@ -83,7 +83,9 @@ class Hasher:
         try:
             yield
         except HashingRefused as refused:
-            self._observer.hash_refused()
+            # Not for who has left, or at the end.
+            if isinstance(refused, HashingPoolFull | HashingDeadlineExceeded):
+                self._observer.hash_refused()
             raise HashingBusy(str(refused), retry_after=refused.retry_after) from None
 
 

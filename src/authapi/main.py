@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -56,7 +57,7 @@ from authapi.services.housekeeping import housekeeping_task
 from authapi.services.key_keeper import KeyKeeper
 from authapi.services.mail_delivery import MailDelivery
 from authapi.services.revocation_follower import RevocationFollower
-from authapi.settings import Settings, load_settings
+from authapi.settings import InvalidSettings, Settings, load_settings
 from authapi.telemetry import TELEMETRY
 
 EXPOSED_HEADERS = [
@@ -85,7 +86,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     """The ASGI application for these settings; one that is only started and stopped computes no hash.
 
     Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
-    migrations. Raises `InvalidSettings` and, for a limit that cannot be read, `ValueError`.
+    migrations. Raises `InvalidSettings`, also for a limit that cannot be read.
     """
     assert_cryptography_backend()
     counted = Metrics()
@@ -105,11 +106,14 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.is_rehearsal = is_rehearsal
-    app.state.rate_limits = RateLimits(
-        RateLimitOptions(**settings.rate_limit.model_dump()),
-        identify=_identify,
-        on_refused=counted.rate_limited,
-    )
+    try:
+        app.state.rate_limits = RateLimits(
+            RateLimitOptions(**settings.rate_limit.model_dump()),
+            identify=_identify,
+            on_refused=counted.rate_limited,
+        )
+    except ValueError as error:
+        raise InvalidSettings([str(error)]) from None
     app.state.metrics = counted
     counted.watch(runtime, app.state.rate_limits)
     install_error_handlers(app)
@@ -177,8 +181,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if app.state.metrics.is_shared:
             publishing.start()
         if not app.state.is_rehearsal:
-            # Beside the first requests: a quarter of a second is a good part of a start.
-            warming = asyncio.create_task(runtime.hasher.warm(), name="warm-hash")
+            warming = asyncio.create_task(_warm_up(runtime), name="warm-up")
         yield
     finally:
         await finish(warming)
@@ -190,6 +193,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await follower.stop()
         await app.state.rate_limits.close()
         await runtime.close()
+
+
+async def _warm_up(runtime: Runtime) -> None:
+    """What would make the first requests slow, done beside them: it would be a third of the start."""
+    await runtime.hasher.warm()
+    for renders in ("authapi.mail.rendering", "authapi.pages.rendering"):
+        await asyncio.to_thread(import_module, renders)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, counted: Metrics) -> None:

@@ -2,7 +2,7 @@
 
 Templates come with the package, and what users chose reaches them as values only, so `{{7*7}}` in a name stays
 what it is (ASVS 1.3.7, 1.3.10). Translations are read from the package's `.po` files: no step has to compile
-them. Imported with the first mail or page, because its libraries are a part of the start that can wait.
+them. Imported after the start, beside the first requests: its libraries would be a part of it that can wait.
 """
 
 import re

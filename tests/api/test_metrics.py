@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import MakeApp, http_client
+from tests.security.test_hashing_pool import until
 from tests.support.accounts import PASSWORD, Account, Accounts
 from tests.test_hashing import take_all
 
@@ -100,8 +101,11 @@ class TestCounters:
     async def test_logins_for_which_there_is_no_place(self, make_app: MakeApp) -> None:
         body = {"email": "ada@example.com", "password": PASSWORD}
         async with make_app() as app, http_client(app) as client:
+            hasher = app.state.runtime.hasher
+            # The one at the start has had its place.
+            await until(lambda: hasher.pool.hashes_total == 1 and hasher.pool.places.taken == 0)
             with ExitStack() as held:
-                take_all(app.state.runtime.hasher, held)
+                take_all(hasher, held)
                 before = await read(client)
                 responses = [await client.post("/api/auth/login", json=body) for _ in range(3)]
             after = await read(client)

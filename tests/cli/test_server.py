@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from authapi.commands.failures import CommandFailed
-from authapi.commands.server import SEND_BUFFER_BYTES, bind, rehearse
+from authapi.commands.server import SEND_BUFFER_BYTES, bind, prepare
 from authapi.settings import load_settings
 from tests.cli.conftest import Command
 from tests.support.command import run_command, serving
@@ -87,12 +87,22 @@ class TestWorkers:
                 httpx.get(f"{running.base_url}/health/live", trust_env=False)
 
 
+class TestTelemetry:
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_the_environment_is_asked_at_the_start(self, tmp_path: Path, workers: str) -> None:
+        """Which fails here, where no exporter is installed, and keeps nobody from serving."""
+        asked = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+        with serving(tmp_path, "--workers", workers, port=free_port(), **asked) as running:
+            running.stop()
+            assert "automatic telemetry configuration failed" in running.stderr
+
+
 class TestProduction:
     def test_it_wants_the_schema_first(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in PRODUCTION.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(CommandFailed, match="run: authapi db upgrade"):
-            asyncio.run(rehearse(load_settings(), workers=1))
+            asyncio.run(prepare(load_settings()))
 
     @pytest.mark.parametrize(
         "url",
@@ -105,7 +115,7 @@ class TestProduction:
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AUTHAPI_DATABASE__URL", url)
         with pytest.raises(CommandFailed, match=r"^AUTHAPI_DATABASE__URL: is malformed") as failed:
-            asyncio.run(rehearse(load_settings(), workers=1))
+            asyncio.run(prepare(load_settings()))
         assert "2x" not in str(failed.value)
 
     def test_it_shows_no_documentation(self, migrated: Path) -> None:
@@ -144,10 +154,25 @@ class TestCannotStart:
         assert_not_started(result, "AUTHAPI_DATABASE__URL: the database 127.0.0.1:1/accounts")
         assert "hunter2" not in result.stderr
 
-    def test_a_limit_that_cannot_be_read(self, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AUTHAPI_RATE_LIMIT__AUTH", "5/minit")
-        with pytest.raises(CommandFailed, match=r"^AUTHAPI_RATE_LIMIT__AUTH: "):
-            asyncio.run(rehearse(load_settings(), workers=1))
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_limit_that_cannot_be_read(self, tmp_path: Path, workers: str) -> None:
+        options = ("serve", "--port", "0", "--workers", workers)
+        result = run_command(tmp_path, *options, AUTHAPI_RATE_LIMIT__AUTH="5/minit")
+        assert_not_started(result, "AUTHAPI_RATE_LIMIT__AUTH: '5/minit' is no limit such as 5/minute")
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_keys_of_another_secret_key(self, tmp_path: Path, workers: str) -> None:
+        """Found only as the application starts."""
+        with serving(
+            tmp_path, port=free_port(), AUTHAPI_SECRET_KEY=PRODUCTION["AUTHAPI_SECRET_KEY"]
+        ) as running:
+            running.stop()
+        other = {"AUTHAPI_SECRET_KEY": PRODUCTION["AUTHAPI_SECRET_KEY"][::-1]}
+        result = run_command(tmp_path, "serve", "--port", "0", "--workers", workers, **other)
+        assert result.returncode == 3
+        lines = [line for line in result.stderr.splitlines() if "Started server process" not in line]
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("error: AUTHAPI_SECRET_KEY: ")
 
     @pytest.mark.usefixtures("_sigterm")
     @pytest.mark.parametrize("workers", ["1", "2"])

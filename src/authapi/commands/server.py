@@ -1,4 +1,4 @@
-"""`authapi serve`: checks everything that could go wrong, then hands over to uvicorn."""
+"""`authapi serve`: checks everything that could go wrong, then serves with uvicorn."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +19,7 @@ import typer
 from authapi.commands import output
 from authapi.commands.environment import database_failures, migrate, read_schema_state
 from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
+from authapi.commands.lifespan import Lifespan
 from authapi.commands.shared_metrics import shared_metrics
 from authapi.settings import Settings, load_settings
 
@@ -65,7 +66,9 @@ def serve(
                 os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
                 settings = load_settings()
             configure_logging(format=settings.log.format, level=settings.log.level)
-            asyncio.run(rehearse(settings, workers=workers))
+            asyncio.run(prepare(settings))
+            if workers > 1:
+                asyncio.run(rehearse(settings))
             until_stopped.enter_context(shared_metrics(settings, workers=workers))
             _raise_descriptor_limit()
             if workers == 1:
@@ -145,26 +148,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def rehearse(settings: Settings, *, workers: int) -> None:
-    """Migrate in development, build the application and, before several workers do, start and stop it once.
-
-    Whatever would make a worker fail is found here, where it becomes one line and an exit code.
-    """
-    from authapi.main import create_app
+async def prepare(settings: Settings) -> None:
+    """Migrate in development; in production raise `CommandFailed` if that has still to be done."""
     from authapi.migrations import SchemaBehind, SchemaState
 
     if not settings.is_production:
         await migrate(settings)
     elif await read_schema_state(settings) is SchemaState.BEHIND:
         raise CommandFailed(str(SchemaBehind()))
-    try:
-        app = create_app(settings, is_rehearsal=True)
-    except ValueError as error:
-        # A limit that cannot be read; the text names the variable.
-        raise CommandFailed(str(error)) from None
-    if workers == 1:
-        await app.state.runtime.close()
-        return
+
+
+async def rehearse(settings: Settings) -> None:
+    """Start and stop the application once, before several workers do.
+
+    Whatever would make a worker fail is found here, where it becomes one line and an exit code.
+    """
+    from authapi.main import create_app
+
+    app = create_app(settings, is_rehearsal=True)
     with database_failures(settings):
         async with app.router.lifespan_context(app):
             pass
@@ -197,6 +198,7 @@ def _uvicorn_config(workers: int) -> "uvicorn.Config":
         workers=workers,
         http=BoundedHttpProtocol,
         ws="none",
+        # One process starts the application by itself.
         lifespan="on" if workers > 1 else "off",
         log_config=None,
         # The middleware writes it; uvicorn's would hold query strings.
@@ -211,22 +213,21 @@ def _uvicorn_config(workers: int) -> "uvicorn.Config":
 
 
 def _run_here(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Serve in this process; raises what keeps the application from starting, which uvicorn would only log."""
+    """Serve in this process; raises what keeps the application from starting."""
     import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            app = self.config.loaded_app
-            async with AsyncExitStack() as started:
-                with database_failures(settings):
-                    await started.enter_async_context(app.router.lifespan_context(app))
-                _open(settings, sockets or [])
-                await super().startup(sockets)
-                self.app_running = started.pop_all()
+            self.application = Lifespan(self.config.loaded_app)
+            with database_failures(settings):
+                await self.application.start()
+            _open(settings, sockets or [])
+            await super().startup(sockets)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await super().shutdown(sockets)
-            await self.app_running.aclose()
+            if not self.force_exit:
+                await self.application.stop()
 
     with suppress(KeyboardInterrupt):
         Server(_uvicorn_config(workers=1)).run(sockets)

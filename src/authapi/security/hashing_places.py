@@ -32,7 +32,7 @@ class HashingPlaces:
     """Places for `workers` threads and `queue_size` more, fewer where so many would take more than the deadline.
 
     No key (a caller's address) gets the last of them while it holds others. From any thread. `taken` is how many
-    are held; `refused_total` only grows.
+    are held.
     """
 
     def __init__(self, *, workers: int, queue_size: int, deadline_seconds: float) -> None:
