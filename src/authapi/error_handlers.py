@@ -83,6 +83,8 @@ _UNREACHABLE = (
     # No connection of the pool came free in time.
     sqlalchemy_errors.TimeoutError,
     asyncpg.InterfaceError,
+    # The driver is just reading that the server has ended the connection.
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
     socket.gaierror,
@@ -160,9 +162,9 @@ def database_error(error: BaseException) -> type[AuthApiError] | None:
     refused_by_driver = isinstance(error, sqlalchemy_errors.DataError) or isinstance(driver, ValueError)
     if sqlstate.startswith("22") or refused_by_driver:
         return MalformedRequest
-    # The second where the driver is just reading that the server has ended the connection.
-    lost = getattr(error, "connection_invalidated", False) or isinstance(driver, asyncpg.InternalClientError)
-    if lost or sqlstate.startswith(_UNAVAILABLE) or isinstance(error, _UNREACHABLE):
+    lost = getattr(error, "connection_invalidated", False)
+    is_unreachable = isinstance(error, _UNREACHABLE) or isinstance(driver, _UNREACHABLE)
+    if lost or is_unreachable or sqlstate.startswith(_UNAVAILABLE):
         return DatabaseUnavailable
     return None
 
