@@ -38,7 +38,7 @@ run: $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP)) ## serve on http:/
 test: $(DEV_STAMP) ## run all tests against SQLite, a real PostgreSQL and a real Redis
 	@$(BIN)/pytest -n auto --maxprocesses 4 $(if $(CI),--reruns 2 --reruns-delay 1) $(ARGS)
 
-faults: $(DEV_STAMP) ## break a served authapi in every way we know; docs/faults.md has the results (45 minutes)
+faults: $(DEV_STAMP) ## break a served authapi in every way we know; docs/faults.md has the results (an hour)
 	@$(BIN)/python -m tests.faults --write $(ARGS)
 
 check: $(DEV_STAMP) ## lint, formatting, types and the rules on imports

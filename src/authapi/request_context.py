@@ -41,10 +41,10 @@ def current() -> RequestContext:
 
 
 @contextmanager
-def bind(context: RequestContext) -> Iterator[RequestContext]:
+def bind(context: RequestContext) -> Iterator[None]:
     """Makes `context` the current one for the block, and for the tasks and threads started inside it."""
     token = _context.set(context)
     try:
-        yield context
+        yield
     finally:
         _context.reset(token)
