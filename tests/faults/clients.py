@@ -7,7 +7,7 @@ from contextlib import suppress
 from tests.faults.database import metric, pool_in_use
 from tests.faults.http import Client, request
 from tests.faults.probe import probing
-from tests.faults.scenarios import QUIET, NotTried, World, scenario
+from tests.faults.scenarios import MANY_LOGINS, QUIET, NotTried, World, scenario
 from tests.faults.served import Authapi
 from tests.faults.traffic import until
 
@@ -107,9 +107,7 @@ def _allow_descriptors(wanted: int) -> None:
 
 @scenario("F38", f"{CANCELLED} clients leave in the middle of their request")
 async def leaving_clients(world: World) -> str:
-    # Of some hundred logins each, the first one would end.
-    variables = QUIET | {"SESSION__MAX_PER_USER": str(CANCELLED)}
-    async with world.authapi(await world.new_postgres_url(), variables=variables) as authapi:
+    async with world.authapi(await world.new_postgres_url(), variables=QUIET | MANY_LOGINS) as authapi:
         client = authapi.client
         accounts = [await client.account(f"leaves{number}@example.com") for number in range(10)]
         descriptors = authapi.descriptors()

@@ -6,7 +6,7 @@ import signal
 import time
 
 from tests.faults.http import Answer, Client, NoAnswer
-from tests.faults.scenarios import World, scenario
+from tests.faults.scenarios import MANY_LOGINS, World, scenario
 from tests.faults.served import Authapi
 from tests.faults.traffic import Call, Load, database_calls, load, statuses, until
 
@@ -62,14 +62,14 @@ async def _replaced(authapi: Authapi, with_signal: signal.Signals) -> tuple[floa
 
 @scenario("F2", "one of two workers hangs (SIGSTOP)")
 async def freeze_worker(world: World) -> str:
-    async with world.authapi(await world.new_postgres_url(), workers=2) as authapi:
+    async with world.authapi(await world.new_postgres_url(), workers=2, variables=MANY_LOGINS) as authapi:
         return await _hang(authapi, signal.SIGSTOP)
 
 
 @scenario("F2b", "the event loop of one of two workers hangs, and nothing else of it")
 async def hang_loop(world: World) -> str:
     url = await world.new_postgres_url()
-    async with world.authapi(url, workers=2, at_start=_HANG_ON_SIGUSR2) as authapi:
+    async with world.authapi(url, workers=2, variables=MANY_LOGINS, at_start=_HANG_ON_SIGUSR2) as authapi:
         figures = await _hang(authapi, signal.SIGUSR2)
         assert authapi.output.read_text().count("event_loop.hangs") == 1, "the log does not say it once"
         return figures

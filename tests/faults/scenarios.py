@@ -13,6 +13,8 @@ from tests.support.postgres import PostgresServer, start_postgres
 Scenario = Callable[["World"], Awaitable[str]]
 # Without a line for each request.
 QUIET = {"LOG__LEVEL": "warning"}
+# Clients that log in without end would end the session that has not been used for longest: one that hangs.
+MANY_LOGINS = {"SESSION__MAX_PER_USER": "10000"}
 SCENARIOS: dict[str, tuple[str, Scenario]] = {}
 
 
