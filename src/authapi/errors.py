@@ -365,7 +365,7 @@ class EmailTaken(Conflict):
 
 class FactorExists(Conflict):
     code = "factor_exists"
-    message = "An authenticator app is enrolled already. Remove it before you enrol another."
+    message = "An authenticator app is enrolled already. Remove it before you enroll another."
 
 
 class RoleExists(Conflict):

@@ -22,7 +22,6 @@ from jinja2.sandbox import SandboxedEnvironment
 from authapi.enums import Locale
 
 DOMAIN = "authapi"
-SOURCE_LOCALE = Locale.EN
 
 # A name of this form is an advertisement or a trap: mail programs make links of it.
 _LINK_LIKE = re.compile(r"://|www\.|[a-z0-9-]\.[a-z]{2,}", re.IGNORECASE)
@@ -40,6 +39,7 @@ def open_templates(part: str, locale: Locale) -> SandboxedEnvironment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
+    # The extension adds the method to the environment, where the type checker cannot see it.
     environment.install_gettext_translations(  # type: ignore[attr-defined]
         _load_translations(part, locale), newstyle=True
     )
@@ -49,7 +49,7 @@ def open_templates(part: str, locale: Locale) -> SandboxedEnvironment:
 
 @cache
 def load_catalogue(part: str, locale: Locale) -> Catalog:
-    """What a translator wrote for `mail` or `pages`; the source language has none (`FileNotFoundError`)."""
+    """What a translator wrote for `mail` or `pages`; English has none (`FileNotFoundError`)."""
     path = files("authapi") / part / "locale" / locale.value / f"{DOMAIN}.po"
     with path.open("rb") as file:
         return read_po(file, locale=locale.value, domain=DOMAIN, abort_invalid=True)
@@ -74,7 +74,7 @@ def _moment(value: datetime, *, locale: Locale) -> str:
 
 
 def _load_translations(part: str, locale: Locale) -> NullTranslations:
-    if locale is SOURCE_LOCALE:
+    if locale is Locale.EN:
         return NullTranslations()
     compiled = BytesIO()
     write_mo(compiled, load_catalogue(part, locale))

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/auth/mfa", tags=["second factors"], route_class=
 
 @router.post(
     "/totp",
-    summary="Enrol an authenticator app",
+    summary="Enroll an authenticator app",
     responses=error_responses(errors.FactorExists, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth

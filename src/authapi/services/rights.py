@@ -19,7 +19,7 @@ class Rights:
 def rights_in_session(user: User, *, amr: Collection[str]) -> Rights:
     """The user's rights given how he has proved who he is (RFC 8176).
 
-    A role that requires a second factor is not in force without one, on no path: its holder can log in, enrol
+    A role that requires a second factor is not in force without one, on no path: its holder can log in, enroll
     an authenticator app, and has the role after the next login (ASVS 6.3.3).
     """
     has_second_factor = SECOND_FACTOR_AMR in amr

@@ -13,7 +13,7 @@ from authapi.services.second_factors import Enrollment
 
 
 async def enroll(db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str) -> Enrollment:
-    """Begin to enrol an authenticator app; raises `FactorExists` and what checking the password raises."""
+    """Begin to enroll an authenticator app; raises `FactorExists` and what checking the password raises."""
     user = await _owner(db, runtime, principal=principal, password=password)
     return await second_factors.begin_enrollment(db, runtime, user=user)
 
