@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from authapi.database_engines import READ_ONLY, postgresql_engine, sqlite_engine
+from authapi.database_engines import READ_ONLY, create_engine
 from authapi.errors import AuthApiError
 
 # A transaction of a request ends when the server has been silent for so many times the longest statement, asking
@@ -26,7 +26,7 @@ _DEADLINE = "authapi_deadline"
 
 
 class Database:
-    """An engine and the factory of its sessions; one per process."""
+    """An engine and the factory of its sessions; one per process. Raises `MalformedUrl`."""
 
     def __init__(
         self,
@@ -38,11 +38,7 @@ class Database:
     ) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.pool_size = pool_size
-        self.engine = (
-            sqlite_engine(url, pool_size=pool_size)
-            if self.is_sqlite
-            else postgresql_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
-        )
+        self.engine = create_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
         # SQLite has no server that could freeze, and what runs in its thread cannot be broken off.
         self._patience = None if self.is_sqlite else timeout.total_seconds()
         event.listen(self.engine.sync_engine, "after_cursor_execute", _renew_deadline)

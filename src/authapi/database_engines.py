@@ -14,8 +14,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, PoolResetState
 from sqlalchemy.util import await_only
@@ -48,6 +48,13 @@ _PGBOUNCER_OPTIONS: dict[str, Any] = {
 }
 
 
+class MalformedUrl(Exception):
+    """A port, a driver or an option of the database's URL makes no sense; the text may not say which.
+
+    What the libraries say quotes pieces of the URL, and with them the password.
+    """
+
+
 class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection whose end nobody waits for: SQLAlchemy allows it two seconds, in the request's own time."""
 
@@ -55,7 +62,32 @@ class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has n
         await super().close(timeout=CLOSE_SECONDS if timeout is None else min(timeout, CLOSE_SECONDS))
 
 
-def postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
+    """The engine for a URL; it, and whoever connects with it, raises `MalformedUrl`."""
+    try:
+        if url.startswith("sqlite"):
+            engine = _sqlite_engine(url, pool_size=pool_size)
+        else:
+            engine = _postgresql_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
+    except (ArgumentError, ValueError, TypeError):
+        raise MalformedUrl from None
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(
+    dialect: Dialect, _record: ConnectionPoolEntry, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> DBAPIConnection:
+    """What SQLAlchemy would do itself, but for what it raises when the driver cannot make sense of the URL."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, asyncpg.InterfaceError):
+            raise
+        raise MalformedUrl from None
+
+
+def _postgresql_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
     seconds = timeout.total_seconds()
     engine = create_async_engine(
         url,
@@ -131,7 +163,7 @@ def _use_write_ahead_log(cursor: DBAPICursor) -> None:
             return
 
 
-def sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ from authapi.middleware.metrics import MetricsMiddleware
 from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.middleware.security_headers import SecurityHeadersMiddleware
 from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
-from authapi.migrations import SchemaBehind, SchemaState, schema_state
+from authapi.migrations import assert_migrated
 from authapi.rate_limit import RateLimitOptions, RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
@@ -86,7 +86,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     """The ASGI application for these settings; one that is only started and stopped computes no hash.
 
     Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
-    migrations. Raises `InvalidSettings`, also for a limit that cannot be read.
+    migrations. Raises `InvalidSettings`, also for a limit that cannot be read, and `MalformedUrl`.
     """
     assert_cryptography_backend()
     counted = Metrics()
@@ -171,8 +171,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     publishing = app.state.metrics.publishing_task()
     warming: asyncio.Task[None] | None = None
     try:
-        if await schema_state(runtime.database) is SchemaState.BEHIND:
-            raise SchemaBehind
+        await assert_migrated(runtime.database)
         await keeper.start()
         await follower.start()
         await app.state.mail_delivery.start()

@@ -85,6 +85,12 @@ async def schema_state(database: Database) -> SchemaState:
         return await connection.run_sync(_schema_state)
 
 
+async def assert_migrated(database: Database) -> None:
+    """Raise `SchemaBehind` if migrations are pending."""
+    if await schema_state(database) is SchemaState.BEHIND:
+        raise SchemaBehind
+
+
 def _suspend_foreign_keys(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # SQLite changes a column by copying the table and dropping the old one, and a drop deletes the rows
     # first: a change of `users` would take every password along. References are checked at the end instead.

@@ -8,7 +8,6 @@ from authapi.commands.failures import CommandFailed
 from authapi.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from authapi.database import Database
     from authapi.migrations import SchemaState
     from authapi.runtime import Runtime
 
@@ -25,11 +24,20 @@ def prepare_settings() -> Settings:
 
 async def read_schema_state(settings: Settings) -> "SchemaState":
     """Connect to the database of the settings and look; raises `CommandFailed` naming what is in the way."""
+    from authapi.database import Database
     from authapi.migrations import schema_state
 
-    async with _open_database(settings) as database:
-        with _unreachable(settings):
+    with database_failures(settings):
+        database = Database(
+            settings.database_url,
+            pool_size=1,
+            timeout=settings.database.timeout,
+            pgbouncer=settings.database.pgbouncer,
+        )
+        try:
             return await schema_state(database)
+        finally:
+            await database.close()
 
 
 async def migrate(settings: Settings) -> None:
@@ -47,17 +55,16 @@ async def open_runtime(settings: Settings) -> "AsyncIterator[Runtime]":
 
     Raises `CommandFailed`, `InvalidSettings`.
     """
-    from authapi.migrations import SchemaBehind, SchemaState
+    from authapi.migrations import assert_migrated
     from authapi.runtime import Runtime
 
-    if await read_schema_state(settings) is SchemaState.BEHIND:
-        raise CommandFailed(str(SchemaBehind()))
-    runtime = Runtime.build(settings)
-    try:
-        with database_failures(settings):
+    with database_failures(settings):
+        runtime = Runtime.build(settings)
+        try:
+            await assert_migrated(runtime.database)
             yield runtime
-    finally:
-        await runtime.close()
+        finally:
+            await runtime.close()
 
 
 @contextmanager
@@ -66,46 +73,24 @@ def database_failures(settings: Settings) -> Iterator[None]:
     from asyncpg import InterfaceError, PostgresError
     from sqlalchemy.exc import SQLAlchemyError
 
+    from authapi.database_engines import MalformedUrl
+    from authapi.migrations import SchemaBehind
+
     try:
         yield
+    except SchemaBehind as behind:
+        raise CommandFailed(str(behind)) from None
+    except MalformedUrl:
+        raise CommandFailed("AUTHAPI_DATABASE__URL: is malformed or holds an unknown option") from None
     except (SQLAlchemyError, PostgresError, InterfaceError, OSError) as error:
         raise CommandFailed(_explain(settings, error)) from None
-
-
-@asynccontextmanager
-async def _open_database(settings: Settings) -> "AsyncIterator[Database]":
-    from authapi.database import Database
-
-    with _unreachable(settings):
-        database = Database(
-            settings.database_url,
-            pool_size=1,
-            timeout=settings.database.timeout,
-            pgbouncer=settings.database.pgbouncer,
-        )
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@contextmanager
-def _unreachable(settings: Settings) -> Iterator[None]:
-    try:
-        with database_failures(settings):
-            yield
-    except (ValueError, TypeError):
-        # The URL's port or one of its options; the text may quote the password.
-        raise CommandFailed("AUTHAPI_DATABASE__URL: is malformed or holds an unknown option") from None
 
 
 def _explain(settings: Settings, error: Exception) -> str:
     from asyncpg import InterfaceError, PostgresError
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, DBAPIError
+    from sqlalchemy.exc import DBAPIError
 
-    if isinstance(error, ArgumentError):
-        return "AUTHAPI_DATABASE__URL: is malformed or holds an unknown option"
     url = make_url(settings.database_url)
     place = (
         f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from authapi.commands import output
-from authapi.commands.environment import database_failures, migrate, read_schema_state
+from authapi.commands.environment import database_failures, migrate
 from authapi.commands.failures import CommandFailed, ExitCode, reporting_failures
 from authapi.commands.lifespan import Lifespan
 from authapi.commands.shared_metrics import shared_metrics
@@ -66,7 +66,8 @@ def serve(
                 os.environ["AUTHAPI_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
                 settings = load_settings()
             configure_logging(format=settings.log.format, level=settings.log.level)
-            asyncio.run(prepare(settings))
+            if not settings.is_production:
+                asyncio.run(migrate(settings))
             if workers > 1:
                 asyncio.run(rehearse(settings))
             until_stopped.enter_context(shared_metrics(settings, workers=workers))
@@ -148,16 +149,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def prepare(settings: Settings) -> None:
-    """Migrate in development; in production raise `CommandFailed` if that has still to be done."""
-    from authapi.migrations import SchemaBehind, SchemaState
-
-    if not settings.is_production:
-        await migrate(settings)
-    elif await read_schema_state(settings) is SchemaState.BEHIND:
-        raise CommandFailed(str(SchemaBehind()))
-
-
 async def rehearse(settings: Settings) -> None:
     """Start and stop the application once, before several workers do.
 
@@ -165,8 +156,8 @@ async def rehearse(settings: Settings) -> None:
     """
     from authapi.main import create_app
 
-    app = create_app(settings, is_rehearsal=True)
     with database_failures(settings):
+        app = create_app(settings, is_rehearsal=True)
         async with app.router.lifespan_context(app):
             pass
 
@@ -217,12 +208,13 @@ def _run_here(settings: Settings, sockets: list[socket.socket]) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            self.application = Lifespan(self.config.loaded_app)
+        async def serve(self, sockets: list[socket.socket] | None = None) -> None:
             with database_failures(settings):
+                self.config.load()
+                self.application = Lifespan(self.config.loaded_app)
                 await self.application.start()
             _open(settings, sockets or [])
-            await super().startup(sockets)
+            await super().serve(sockets)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await super().shutdown(sockets)

@@ -5,18 +5,22 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from authapi.mail.composition import domain_of
-from authapi.mail.smtp import SmtpTransport
 from authapi.mail.transport import ConsoleTransport, FileTransport, Transport
 from authapi.setting_groups import MailSettings
 
 
 def open_transport(settings: MailSettings) -> Transport:
-    """The transport of `AUTHAPI_MAIL__URL`; nothing is connected yet."""
+    """The transport of `AUTHAPI_MAIL__URL`; nothing is connected yet.
+
+    For a thread: it loads the certificates of the authorities and a library, which takes a twentieth of a second.
+    """
     parts = urlsplit(settings.url)
     if parts.scheme == "console":
         return ConsoleTransport()
     if parts.scheme == "file":
         return FileTransport(Path(url2pathname(parts.path)))
+    from authapi.mail.smtp import SmtpTransport
+
     return SmtpTransport(
         settings.url, timeout=settings.timeout.total_seconds(), local_hostname=domain_of(settings.sender)
     )

@@ -40,12 +40,10 @@ class MailDelivery:
     `on_sent` sees each mail that has left.
     """
 
-    def __init__(
-        self, runtime: Runtime, *, transport: Transport | None = None, on_sent: Watcher | None = None
-    ) -> None:
+    def __init__(self, runtime: Runtime, *, on_sent: Watcher | None = None) -> None:
         self._runtime = runtime
         self._database = runtime.database
-        self._transport = transport or open_transport(runtime.settings.mail)
+        self._transport: Transport | None = None
         self._on_sent = on_sent
         self._sealer = sealer(runtime)
         # An attempt has several answers of the server to wait for.
@@ -115,7 +113,8 @@ class MailDelivery:
                         envelope = self._open(mail)
                         async with asyncio.timeout(self._attempt_seconds):
                             if connection is None:
-                                connection = await stack.enter_async_context(self._transport.connect())
+                                transport = await self._open_transport()
+                                connection = await stack.enter_async_context(transport.connect())
                             await connection.send(envelope)
                     except Exception as error:
                         failure = _as_failure(error)
@@ -131,6 +130,12 @@ class MailDelivery:
         # Who has put a mail into the outbox since the last look has found this sender still at work.
         self._senders.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._runtime.mail_wakeup.set()
+
+    async def _open_transport(self) -> Transport:
+        """At the first mail and not at the start, which it would hold up."""
+        if self._transport is None:
+            self._transport = await asyncio.to_thread(open_transport, self._runtime.settings.mail)
+        return self._transport
 
     async def _claim(self) -> MailMessage | None:
         now = clock.utc_now()
