@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -43,6 +43,11 @@ class Database:
         self._patience = None if self.is_sqlite else timeout.total_seconds()
         event.listen(self.engine.sync_engine, "after_cursor_execute", _renew_deadline)
         event.listen(self.engine.sync_engine, "checkin", _detach_deadline)
+        # The same pool, with other transactions, or none.
+        self._reading = self.engine.execution_options(**{READ_ONLY: True})
+        self._asking = (
+            self._reading if self.is_sqlite else self._reading.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self._sessions = async_sessionmaker(
             self.engine, expire_on_commit=False, sync_session_class=_TimedSession
         )
@@ -59,12 +64,12 @@ class Database:
 
         Not `in_transaction` is for a single statement, which PostgreSQL then answers in one round trip of three.
         """
-        options: dict[str, Any] = {READ_ONLY: True}
-        if not in_transaction and not self.is_sqlite:
-            options["isolation_level"] = "AUTOCOMMIT"
-        async with self._sessions() as db:
-            await db.connection(execution_options=options)
+        async with self._sessions(bind=self._reading if in_transaction else self._asking) as db:
             yield db
+
+    async def connect(self) -> AsyncConnection:
+        """Open a connection to be kept, for statements that read and each stand alone; the caller closes it."""
+        return await self._asking.connect()
 
     @asynccontextmanager
     async def unit_of_work(self, *, bounded: bool = False) -> AsyncIterator[AsyncSession]:

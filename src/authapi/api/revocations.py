@@ -9,7 +9,7 @@ from authapi.api.client_authentication import PresentedCredentials, authenticate
 from authapi.api.dependencies import RuntimeDep, oauth2_scheme
 from authapi.api.route import ApiRoute
 from authapi.enums import Permission
-from authapi.models import Revocation
+from authapi.models import Revoked
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, error_responses
 from authapi.schemas.revocations import RevocationsQuery, RevocationsResponse, RevokedSession, RevokedSubject
@@ -89,7 +89,7 @@ def _known_tags(request: Request) -> set[str]:
     return {tag.strip().removeprefix("W/").strip('"') for tag in tags}
 
 
-def _entry(row: Revocation) -> RevokedSession | RevokedSubject:
+def _entry(row: Revoked) -> RevokedSession | RevokedSubject:
     if row.user_session_id is not None:
         return RevokedSession(session_id=row.user_session_id, expires_at=row.expires_at)
     return RevokedSubject(subject=row.subject, not_before=row.not_before, expires_at=row.expires_at)

@@ -9,7 +9,7 @@ from authapi.models.one_time_token import OneTimeToken
 from authapi.models.password_credential import PasswordCredential
 from authapi.models.permission import Permission
 from authapi.models.recovery_code import RecoveryCode
-from authapi.models.revocation import Revocation
+from authapi.models.revocation import Revocation, Revoked
 from authapi.models.role import Role, role_permissions
 from authapi.models.service_client import ServiceClient
 from authapi.models.signing_key import SigningKey
@@ -29,6 +29,7 @@ __all__ = [
     "Permission",
     "RecoveryCode",
     "Revocation",
+    "Revoked",
     "Role",
     "ServiceClient",
     "SigningKey",

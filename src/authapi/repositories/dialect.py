@@ -4,12 +4,13 @@ from typing import Any
 
 from sqlalchemy import Function, String, bindparam, func
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 
-def is_postgresql(db: AsyncSession) -> bool:
-    """Whether the session is PostgreSQL's; it is SQLite's otherwise."""
-    return db.get_bind().dialect.name == "postgresql"
+def is_postgresql(db: AsyncSession | AsyncConnection) -> bool:
+    """Whether the session or connection is PostgreSQL's; it is SQLite's otherwise."""
+    dialect = db.dialect if isinstance(db, AsyncConnection) else db.get_bind().dialect
+    return dialect.name == "postgresql"
 
 
 def split_list(parameter: str) -> Function[Any]:

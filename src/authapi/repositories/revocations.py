@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Executable, bindparam, cast, func, insert, literal, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.types import Text
 
-from authapi.models import Revocation
+from authapi.models import Revocation, Revoked
 from authapi.repositories.dialect import is_postgresql
 
 
@@ -18,7 +18,7 @@ from authapi.repositories.dialect import is_postgresql
 class RevocationPage:
     """Revocations, and the position from which to read on."""
 
-    revocations: Sequence[Revocation]
+    revocations: Sequence[Revoked]
     position: int
 
 
@@ -50,7 +50,7 @@ async def add_subjects(
     await _insert(db, [{"subject": subject} | shared for subject in subjects])
 
 
-async def read_on(db: AsyncSession, *, position: int, now: datetime) -> RevocationPage:
+async def read_on(db: AsyncSession | AsyncConnection, *, position: int, now: datetime) -> RevocationPage:
     """Every revocation that was committed since `position` and still matters; 0 reads them all.
 
     On PostgreSQL a row can commit after a row with a higher id. The position is therefore the oldest
@@ -59,7 +59,8 @@ async def read_on(db: AsyncSession, *, position: int, now: datetime) -> Revocati
     """
     statement = _READ_ON_POSTGRESQL if is_postgresql(db) else _READ_ON_SQLITE
     rows = (await db.execute(statement, {"position": position, "now": now})).all()
-    return RevocationPage([row[2] for row in rows if row[2] is not None], rows[0][1])
+    # A row without an id tells the position only.
+    return RevocationPage([Revoked(*row[1:]) for row in rows if row.id is not None], rows[0].horizon)
 
 
 async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
@@ -78,7 +79,7 @@ def _as_bigint(expression: ColumnElement[Any]) -> ColumnElement[int]:
 def _reading_on(horizon: ColumnElement[int], is_new: ColumnElement[bool]) -> Executable:
     is_current = Revocation.expires_at > bindparam("now")
     return (
-        select(literal(1), horizon.label("horizon"), Revocation)
+        select(horizon.label("horizon"), *(getattr(Revocation, name) for name in Revoked._fields))
         .select_from(select(literal(1).label("one")).subquery())
         .join(Revocation, is_new & is_current, isouter=True)
         .order_by(Revocation.id)

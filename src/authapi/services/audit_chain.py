@@ -23,7 +23,8 @@ HEAD, START = "head", "start"
 # Nothing else runs in the event loop while a batch is read and hashed: some ten milliseconds.
 SEAL_BATCH = 100
 VERIFY_BATCH = 2000
-SEAL_SECONDS = 1.0
+# A round is seven milliseconds, however few the events; what is not sealed yet can be changed unnoticed.
+SEAL_SECONDS = 2.0
 SEAL_TIMEOUT_SECONDS = 10.0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from authapi import clock, errors
 from authapi.background import happens_within
-from authapi.models import Revocation
+from authapi.models import Revoked
 from authapi.repositories import revocations
 from authapi.runtime import Runtime
 from authapi.security import base64url
@@ -26,7 +26,7 @@ _MAC_BYTES = 16
 class FeedPage:
     """Revocations since a cursor, the cursor to go on with, and the name of exactly this set."""
 
-    revocations: Sequence[Revocation]
+    revocations: Sequence[Revoked]
     cursor: str
     fingerprint: str
 
@@ -66,7 +66,7 @@ async def _read(runtime: Runtime, position: int) -> FeedPage:
     )
 
 
-def _fingerprint(found: Sequence[Revocation]) -> str:
+def _fingerprint(found: Sequence[Revoked]) -> str:
     names = ",".join(f"{row.id}:{row.expires_at.timestamp()}" for row in found)
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 

@@ -2,13 +2,17 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authapi import clock
 from authapi.background import finish, happens_within
 from authapi.database import Database
 from authapi.repositories import revocations
+from authapi.repositories.revocations import RevocationPage
 from authapi.revocation_set import RevocationSet
 from authapi.runtime import Runtime
 
@@ -30,6 +34,8 @@ class RevocationFollower:
             timeout=runtime.settings.database.timeout,
             pgbouncer=runtime.settings.database.pgbouncer,
         )
+        # Kept from one read to the next: to come by one takes longer than to ask.
+        self._connection: AsyncConnection | None = None
         self._position = 0
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -43,19 +49,22 @@ class RevocationFollower:
         """End the task and close the connection."""
         self._stopping.set()
         await finish(self._task)
+        await self._disconnect()
         await self._database.close()
 
     async def read_on(self) -> None:
         """Take over what was committed since the last call."""
         read_at = time.monotonic()
-        async with (
-            asyncio.timeout(READ_TIMEOUT_SECONDS),
-            self._database.reading(in_transaction=False) as db,
-        ):
-            page = await revocations.read_on(db, position=self._position, now=clock.utc_now())
-            if page.position < self._position:
-                # Another server has taken over, or old rows were purged: what is new has a lower number.
-                page = await revocations.read_on(db, position=0, now=clock.utc_now())
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                page = await self._read(self._position)
+                if page.position < self._position:
+                    # Another server has taken over, or old rows were purged: what is new has a lower number.
+                    page = await self._read(0)
+        except BaseException:
+            # Whatever went wrong, it may have been the connection, or have left it in the middle of an answer.
+            await self._disconnect()
+            raise
         for row in page.revocations:
             if row.user_session_id is not None:
                 self._set.add_session(row.user_session_id, expires_at=row.expires_at)
@@ -63,6 +72,19 @@ class RevocationFollower:
                 self._set.add_subject(row.subject, not_before=row.not_before, expires_at=row.expires_at)
         self._position = page.position
         self._set.confirm(read_at=read_at)
+
+    async def _read(self, position: int) -> RevocationPage:
+        if self._connection is None:
+            self._connection = await self._database.connect()
+        async with self._connection.begin():
+            return await revocations.read_on(self._connection, position=position, now=clock.utc_now())
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                await connection.invalidate()
+            await connection.close()
 
     async def _follow(self) -> None:
         is_following = True
