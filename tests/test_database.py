@@ -154,6 +154,16 @@ class TestUnitOfWork:
             await db.flush()
         assert await count(runtime.database) == 0
 
+    async def test_nor_does_it_lock_after_a_commit(self, runtime: Runtime) -> None:
+        """On SQLite the next transaction of a reader would otherwise begin as a writer's."""
+        async with runtime.database.reading() as db:
+            await db.execute(text("SELECT 1"))
+            await db.commit()
+            async with runtime.database.unit_of_work() as other, asyncio.timeout(2):
+                other.add(an_event())
+                await other.flush()
+                await db.execute(text("SELECT 1"))
+
     async def test_readers_do_not_wait_for_a_writer(self, runtime: Runtime) -> None:
         async with runtime.database.unit_of_work() as db:
             db.add(an_event())

@@ -26,7 +26,7 @@ _DEADLINE = "authapi_deadline"
 
 
 class Database:
-    """An engine and the factory of its sessions; one per process. Raises `MalformedUrl`."""
+    """An engine and the factory of its sessions; raises `MalformedUrl`, here or with the first connection."""
 
     def __init__(
         self,
@@ -65,6 +65,8 @@ class Database:
         Not `in_transaction` is for a single statement, which PostgreSQL then answers in one round trip of three.
         """
         async with self._sessions(bind=self._reading if in_transaction else self._asking) as db:
+            # Now: what there is to refuse, the pool refuses before the caller begins.
+            await db.connection()
             yield db
 
     async def connect(self) -> AsyncConnection:

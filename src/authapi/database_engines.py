@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, PoolRese
 from sqlalchemy.util import await_only
 
 from authapi.fair_pool import FairQueuePool
+from authapi.settings import InvalidSettings
 
 # How long a request waits for a connection of an exhausted pool before it is answered with 503.
 POOL_TIMEOUT_SECONDS = 1
@@ -48,11 +49,14 @@ _PGBOUNCER_OPTIONS: dict[str, Any] = {
 }
 
 
-class MalformedUrl(Exception):
-    """A port, a driver or an option of the database's URL makes no sense; the text may not say which.
+class MalformedUrl(InvalidSettings):
+    """A port, a driver or an option of the database's URL makes no sense.
 
-    What the libraries say quotes pieces of the URL, and with them the password.
+    It does not say which: what the libraries say quotes pieces of the URL, and with them the password.
     """
+
+    def __init__(self) -> None:
+        super().__init__(["AUTHAPI_DATABASE__URL: is malformed or holds an unknown option"])
 
 
 class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -63,7 +67,7 @@ class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has n
 
 
 def create_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bool) -> AsyncEngine:
-    """The engine for a URL; it, and whoever connects with it, raises `MalformedUrl`."""
+    """The engine for a URL; raises `MalformedUrl`, and so does the first attempt to connect."""
     try:
         if url.startswith("sqlite"):
             engine = _sqlite_engine(url, pool_size=pool_size)
@@ -71,18 +75,19 @@ def create_engine(url: str, *, pool_size: int, timeout: timedelta, pgbouncer: bo
             engine = _postgresql_engine(url, pool_size=pool_size, timeout=timeout, pgbouncer=pgbouncer)
     except (ArgumentError, ValueError, TypeError):
         raise MalformedUrl from None
-    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "do_connect", _connect_first, once=True)
     return engine
 
 
-def _connect(
+def _connect_first(
     dialect: Dialect, _record: ConnectionPoolEntry, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> DBAPIConnection:
     """What SQLAlchemy would do itself, but for what it raises when the driver cannot make sense of the URL."""
     try:
         return dialect.connect(*arguments, **options)
     except (ValueError, TypeError) as error:
-        if isinstance(error, asyncpg.InterfaceError):
+        # They say what is wrong with the server, among them a certificate that nobody trusts.
+        if isinstance(error, (OSError, asyncpg.InterfaceError)):
             raise
         raise MalformedUrl from None
 
@@ -165,8 +170,6 @@ def _use_write_ahead_log(cursor: DBAPICursor) -> None:
 
 def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
     database = make_url(url).database
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
         url,
         poolclass=FairQueuePool,
@@ -176,6 +179,11 @@ def _sqlite_engine(url: str, *, pool_size: int) -> AsyncEngine:
         hide_parameters=True,
         connect_args={"timeout": SQLITE_BUSY_SECONDS},
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def make_directory(*_: object) -> None:
+        if database and database != ":memory:":
+            Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -86,7 +86,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     """The ASGI application for these settings; one that is only started and stopped computes no hash.
 
     Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
-    migrations. Raises `InvalidSettings`, also for a limit that cannot be read, and `MalformedUrl`.
+    migrations. Raises `InvalidSettings`, also for a limit that cannot be read.
     """
     assert_cryptography_backend()
     counted = Metrics()

@@ -1,10 +1,14 @@
+import socket
 import sqlite3
-from contextlib import closing
+import ssl
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Command
+from tests.support.smtp_server import make_certificate
 
 BEHIND = "error: the database schema is behind this release; run: authapi db upgrade\n"
 
@@ -40,13 +44,39 @@ class TestUnreachable:
         assert result.stderr.count("\n") == 1
         assert "hunter2" not in result.output
 
+    @pytest.mark.parametrize("arguments", [["db", "check"], ["db", "upgrade"], ["users", "list"]])
     @pytest.mark.parametrize(
         "url", ["postgresql://ada:hunter2@host:port/x", "postgresql://ada:hunter2@127.0.0.1:1/x?speed=1"]
     )
-    def test_a_malformed_url_is_not_repeated(self, command: Command, url: str) -> None:
-        result = command("db", "check", AUTHAPI_DATABASE__URL=url)
+    def test_a_malformed_url_is_not_repeated(self, command: Command, arguments: list[str], url: str) -> None:
+        result = command(*arguments, AUTHAPI_DATABASE__URL=url)
         assert result.exit_code == 1
         assert result.stderr == "error: AUTHAPI_DATABASE__URL: is malformed or holds an unknown option\n"
+
+    def test_a_certificate_that_nobody_trusts(self, command: Command, directory: Path) -> None:
+        (directory / "trusted").mkdir()
+        trusted, _ = make_certificate(directory / "trusted")
+        _, context = make_certificate(directory)
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                # "Do you speak TLS?" (SSLRequest) "S": yes.
+                connection.recv(8)
+                connection.send(b"S")
+                with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+                    pass
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(30)
+            serving = threading.Thread(target=answer)
+            serving.start()
+            url = f"postgresql://ada@127.0.0.1:{listener.getsockname()[1]}/x?ssl=verify-full"
+            result = command("db", "check", AUTHAPI_DATABASE__URL=url, PGSSLROOTCERT=str(trusted))
+            serving.join()
+        assert result.exit_code == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in result.stderr
+        assert result.stderr.count("\n") == 1
 
     def test_a_data_directory_that_cannot_be_made(self, command: Command, directory: Path) -> None:
         (directory / "file").touch()

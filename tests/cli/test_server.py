@@ -141,6 +141,21 @@ class TestCannotStart:
         assert_not_started(result, f"AUTHAPI_DATABASE__URL: {problem}")
         assert "2x" not in result.stderr
 
+    @pytest.mark.parametrize(
+        ("url", "problem"),
+        [
+            ("postgresql://ada@127.0.0.1:1/x?speed=1", "is malformed"),
+            ("postgresql://ada@127.0.0.1:1/x", "the database 127.0.0.1:1/x "),
+        ],
+    )
+    def test_production_rehearses_several_workers(self, tmp_path: Path, url: str, problem: str) -> None:
+        variables = PRODUCTION | {
+            "AUTHAPI_RATE_LIMIT__STORAGE_URL": "redis://127.0.0.1:1",
+            "AUTHAPI_DATABASE__URL": url,
+        }
+        result = run_command(tmp_path, "serve", "--port", "0", "--workers", "2", **variables)
+        assert_not_started(result, f"AUTHAPI_DATABASE__URL: {problem}")
+
     def test_no_database_for_several_workers(self, tmp_path: Path) -> None:
         url = "postgresql://ada:hunter2@127.0.0.1:1/accounts"
         result = run_command(tmp_path, "serve", "--port", "0", "--workers", "2", AUTHAPI_DATABASE__URL=url)

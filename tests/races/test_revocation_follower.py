@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, event, func, select, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from authapi import clock, migrations
 from authapi.database import Database
@@ -170,6 +171,33 @@ class TestNothingIsMissed:
             )
         assert await reader.sees(matters, over) == [True, False]
         assert reader.runtime.revocations._subjects.keys() == {"subject"}
+
+
+class TestKeptConnection:
+    async def test_it_is_made_once_and_rests_outside_of_a_transaction(self, reader: Reader) -> None:
+        connections: list[DBAPIConnection] = []
+        engine = reader.follower._database.engine.sync_engine
+        event.listen(engine, "connect", lambda connection, _: connections.append(connection))
+        for _ in range(3):
+            await reader.follower.read_on()
+        (connection,) = connections
+        driver = connection.driver_connection
+        assert not (driver.in_transaction if engine.name == "sqlite" else driver.is_in_transaction())
+
+    async def test_one_that_the_server_has_ended(self, postgres_runtime: Runtime) -> None:
+        """Replaced within the same read: nothing grows stale, and nobody is alarmed."""
+        reader, id = Reader(postgres_runtime), new_id()
+        await reader.follower.read_on()
+        async with postgres_runtime.database.unit_of_work() as db:
+            await db.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        await publish(postgres_runtime.database, id)
+        assert await reader.sees(id) == [True]
+        await reader.close()
 
 
 class TestBusyPool:

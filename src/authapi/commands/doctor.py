@@ -136,8 +136,8 @@ async def _database(settings: Settings) -> list[Finding]:
 
     try:
         state = await read_schema_state(settings)
-    except CommandFailed as failure:
-        return [Finding(Severity.PROBLEM, line) for line in failure.lines]
+    except (CommandFailed, InvalidSettings) as failure:
+        return [Finding(Severity.PROBLEM, line) for line in describe_failure(failure)]
     if state is SchemaState.BEHIND:
         # Development migrates by itself when it starts to serve.
         severity = Severity.PROBLEM if settings.is_production else Severity.WARNING

@@ -23,25 +23,31 @@ def prepare_settings() -> Settings:
 
 
 async def read_schema_state(settings: Settings) -> "SchemaState":
-    """Connect to the database of the settings and look; raises `CommandFailed` naming what is in the way."""
+    """Connect to the database of the settings and look.
+
+    Raises `CommandFailed` naming what is in the way, `InvalidSettings`.
+    """
     from authapi.database import Database
     from authapi.migrations import schema_state
 
-    with database_failures(settings):
-        database = Database(
-            settings.database_url,
-            pool_size=1,
-            timeout=settings.database.timeout,
-            pgbouncer=settings.database.pgbouncer,
-        )
-        try:
+    database = Database(
+        settings.database_url,
+        pool_size=1,
+        timeout=settings.database.timeout,
+        pgbouncer=settings.database.pgbouncer,
+    )
+    try:
+        with database_failures(settings):
             return await schema_state(database)
-        finally:
-            await database.close()
+    finally:
+        await database.close()
 
 
 async def migrate(settings: Settings) -> None:
-    """Run the pending migrations; a schema of a newer release is left alone. Raises `CommandFailed`."""
+    """Run the pending migrations; a schema of a newer release is left alone.
+
+    Raises `CommandFailed`, `InvalidSettings`.
+    """
     from authapi import migrations
 
     if await read_schema_state(settings) is migrations.SchemaState.BEHIND:
@@ -58,30 +64,30 @@ async def open_runtime(settings: Settings) -> "AsyncIterator[Runtime]":
     from authapi.migrations import assert_migrated
     from authapi.runtime import Runtime
 
-    with database_failures(settings):
-        runtime = Runtime.build(settings)
-        try:
+    runtime = Runtime.build(settings)
+    try:
+        with database_failures(settings):
             await assert_migrated(runtime.database)
             yield runtime
-        finally:
-            await runtime.close()
+    finally:
+        await runtime.close()
 
 
 @contextmanager
 def database_failures(settings: Settings) -> Iterator[None]:
-    """Raise what the database or its driver reports as `CommandFailed`, without parameters or credentials."""
+    """Raise as `CommandFailed` what the database or its driver reports, and that its schema is behind.
+
+    Without parameters or credentials.
+    """
     from asyncpg import InterfaceError, PostgresError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from authapi.database_engines import MalformedUrl
     from authapi.migrations import SchemaBehind
 
     try:
         yield
     except SchemaBehind as behind:
         raise CommandFailed(str(behind)) from None
-    except MalformedUrl:
-        raise CommandFailed("AUTHAPI_DATABASE__URL: is malformed or holds an unknown option") from None
     except (SQLAlchemyError, PostgresError, InterfaceError, OSError) as error:
         raise CommandFailed(_explain(settings, error)) from None
 

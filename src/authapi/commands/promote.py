@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from authapi.commands import output
 from authapi.commands.environment import database_failures, prepare_settings, read_schema_state
-from authapi.commands.failures import CommandFailed
+from authapi.commands.failures import CommandFailed, describe_failure
 from authapi.secret_keys import SECRET_KEY_FILE
 from authapi.setting_types import DatabaseUrl
-from authapi.settings import Settings
+from authapi.settings import InvalidSettings, Settings
 
 if TYPE_CHECKING:
     from authapi.services.promotion import MovedTable
@@ -89,8 +89,8 @@ def _naming_the_option() -> Iterator[None]:
     """The target is no setting yet whose variable a failure could name."""
     try:
         yield
-    except CommandFailed as failed:
-        lines = [line.replace("AUTHAPI_DATABASE__URL:", "--to:") for line in failed.lines]
+    except (CommandFailed, InvalidSettings) as failed:
+        lines = [line.replace("AUTHAPI_DATABASE__URL:", "--to:") for line in describe_failure(failed)]
         raise CommandFailed(*lines, "nothing was moved; the target is as empty as before") from None
 
 

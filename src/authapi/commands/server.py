@@ -156,8 +156,8 @@ async def rehearse(settings: Settings) -> None:
     """
     from authapi.main import create_app
 
+    app = create_app(settings, is_rehearsal=True)
     with database_failures(settings):
-        app = create_app(settings, is_rehearsal=True)
         async with app.router.lifespan_context(app):
             pass
 
@@ -209,9 +209,9 @@ def _run_here(settings: Settings, sockets: list[socket.socket]) -> None:
 
     class Server(uvicorn.Server):
         async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+            self.config.load()
+            self.application = Lifespan(self.config.loaded_app)
             with database_failures(settings):
-                self.config.load()
-                self.application = Lifespan(self.config.loaded_app)
                 await self.application.start()
             _open(settings, sockets or [])
             await super().serve(sockets)

@@ -12,7 +12,7 @@ from authapi.setting_groups import MailSettings
 def open_transport(settings: MailSettings) -> Transport:
     """The transport of `AUTHAPI_MAIL__URL`; nothing is connected yet.
 
-    For a thread: it loads the certificates of the authorities and a library, which takes a twentieth of a second.
+    For a thread: with SMTP it loads a library and the certificates of authorities, for a twentieth of a second.
     """
     parts = urlsplit(settings.url)
     if parts.scheme == "console":

@@ -98,12 +98,18 @@ class MailDelivery:
         # Looking alone needs no write lock, which SQLite has only one of.
         async with self._database.reading(in_transaction=False) as db:
             due = await mail_messages.count_due(db, now=clock.utc_now(), limit=idle)
+        if not due:
+            return
+        if self._transport is None:
+            # Not at the start, which it would hold up.
+            self._transport = await asyncio.to_thread(open_transport, self._runtime.settings.mail)
+        transport = self._transport
         for _ in range(due):
-            sender = asyncio.create_task(self._send_all(), name="mail-sender")
+            sender = asyncio.create_task(self._send_all(transport), name="mail-sender")
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
 
-    async def _send_all(self) -> None:
+    async def _send_all(self, transport: Transport) -> None:
         """Send until nothing is due; connects for the first mail, and again once the connection is lost."""
         try:
             async with AsyncExitStack() as stack:
@@ -113,7 +119,6 @@ class MailDelivery:
                         envelope = self._open(mail)
                         async with asyncio.timeout(self._attempt_seconds):
                             if connection is None:
-                                transport = await self._open_transport()
                                 connection = await stack.enter_async_context(transport.connect())
                             await connection.send(envelope)
                     except Exception as error:
@@ -130,12 +135,6 @@ class MailDelivery:
         # Who has put a mail into the outbox since the last look has found this sender still at work.
         self._senders.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._runtime.mail_wakeup.set()
-
-    async def _open_transport(self) -> Transport:
-        """At the first mail and not at the start, which it would hold up."""
-        if self._transport is None:
-            self._transport = await asyncio.to_thread(open_transport, self._runtime.settings.mail)
-        return self._transport
 
     async def _claim(self) -> MailMessage | None:
         now = clock.utc_now()

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from authapi import clock
@@ -34,7 +32,7 @@ class RevocationFollower:
             timeout=runtime.settings.database.timeout,
             pgbouncer=runtime.settings.database.pgbouncer,
         )
-        # Kept from one read to the next: to come by one takes longer than to ask.
+        # Kept from one read to the next: to come by one takes longer than to ask. None while it is used.
         self._connection: AsyncConnection | None = None
         self._position = 0
         self._stopping = asyncio.Event()
@@ -49,22 +47,22 @@ class RevocationFollower:
         """End the task and close the connection."""
         self._stopping.set()
         await finish(self._task)
-        await self._disconnect()
+        if self._connection is not None:
+            await self._connection.close()
         await self._database.close()
 
     async def read_on(self) -> None:
         """Take over what was committed since the last call."""
         read_at = time.monotonic()
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                page = await self._read(self._position)
-                if page.position < self._position:
-                    # Another server has taken over, or old rows were purged: what is new has a lower number.
-                    page = await self._read(0)
-        except BaseException:
-            # Whatever went wrong, it may have been the connection, or have left it in the middle of an answer.
-            await self._disconnect()
-            raise
+        is_kept = self._connection is not None
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+            try:
+                page = await self._read()
+            except Exception:
+                # The server may have ended it since the last read.
+                if not is_kept:
+                    raise
+                page = await self._read()
         for row in page.revocations:
             if row.user_session_id is not None:
                 self._set.add_session(row.user_session_id, expires_at=row.expires_at)
@@ -73,18 +71,23 @@ class RevocationFollower:
         self._position = page.position
         self._set.confirm(read_at=read_at)
 
-    async def _read(self, position: int) -> RevocationPage:
-        if self._connection is None:
-            self._connection = await self._database.connect()
-        async with self._connection.begin():
-            return await revocations.read_on(self._connection, position=position, now=clock.utc_now())
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(SQLAlchemyError):
+    async def _read(self) -> RevocationPage:
+        connection, self._connection = self._connection or await self._database.connect(), None
+        try:
+            async with connection.begin():
+                page = await revocations.read_on(connection, position=self._position, now=clock.utc_now())
+                if page.position < self._position:
+                    # Another server has taken over, or old rows were purged: what is new has a lower number.
+                    page = await revocations.read_on(connection, position=0, now=clock.utc_now())
+        except BaseException:
+            # It may be the connection that failed, or it is in the middle of an answer.
+            try:
                 await connection.invalidate()
-            await connection.close()
+            finally:
+                await connection.close()
+            raise
+        self._connection = connection
+        return page
 
     async def _follow(self) -> None:
         is_following = True
