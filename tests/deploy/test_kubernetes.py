@@ -1,5 +1,6 @@
 """The Kubernetes manifests: valid, complete, careful, and describing a configuration that starts."""
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,12 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from tests.deploy import foreign_schemas
 from tests.deploy.manifests import DEPLOY, SECRETS, problems_in_production, read_documents, unknown_settings
 
 FOLDER = DEPLOY / "kubernetes"
 SCHEMAS = json.loads((Path(__file__).with_name("kubernetes-1.37.json")).read_text())
 KUSTOMIZATION = read_documents(FOLDER / "kustomization.yaml")[0]
-# Their schemas are not Kubernetes' own.
-FOREIGN_KINDS = {"ServiceMonitor", "Kustomization"}
 DOCUMENTS = [
     pytest.param(document, id=f"{path.stem}-{document['kind']}-{document['metadata']['name']}")
     for path in sorted(FOLDER.glob("*.yaml"))
@@ -37,6 +37,16 @@ def find(kind: str, name: str = "authapi") -> dict[str, Any]:
     return document
 
 
+def validator(kind: str) -> jsonschema_rs.Draft202012Validator:
+    """What checks manifests of this kind."""
+    foreign = {
+        "ServiceMonitor": foreign_schemas.SERVICE_MONITOR,
+        "Kustomization": foreign_schemas.KUSTOMIZATION,
+    }
+    own = {"$ref": f"#/$defs/{SCHEMAS['kinds'].get(kind)}", "$defs": SCHEMAS["$defs"]}
+    return jsonschema_rs.Draft202012Validator(foreign.get(kind, own))
+
+
 def pods() -> Iterator[dict[str, Any]]:
     yield find("Deployment")["spec"]["template"]
     yield find("Job", "authapi-migrate")["spec"]["template"]
@@ -48,20 +58,30 @@ def containers() -> Iterator[dict[str, Any]]:
 
 
 class TestSchema:
-    @pytest.mark.parametrize("document", DOCUMENTS)
+    @pytest.mark.parametrize("document", [*DOCUMENTS, pytest.param(KUSTOMIZATION, id="kustomization")])
     def test_every_manifest_is_valid(self, document: dict[str, Any]) -> None:
-        if document["kind"] in FOREIGN_KINDS:
-            assert document["apiVersion"] == "monitoring.coreos.com/v1"
-            return
-        schema = {"$ref": f"#/$defs/{SCHEMAS['kinds'][document['kind']]}", "$defs": SCHEMAS["$defs"]}
-        errors = jsonschema_rs.Draft202012Validator(schema).iter_errors(document)
+        errors = validator(document["kind"]).iter_errors(document)
         assert [f"{'.'.join(map(str, error.instance_path))}: {error.message}" for error in errors] == []
 
     def test_the_schemas_refuse_a_misspelt_field(self) -> None:
-        deployment = json.loads(json.dumps(find("Deployment")))
+        deployment, monitor = copy.deepcopy(find("Deployment")), copy.deepcopy(find("ServiceMonitor"))
         deployment["spec"]["template"]["spec"]["enableServiceLink"] = False
-        schema = {"$ref": f"#/$defs/{SCHEMAS['kinds']['Deployment']}", "$defs": SCHEMAS["$defs"]}
-        assert not jsonschema_rs.Draft202012Validator(schema).is_valid(deployment)
+        monitor["spec"]["endpoints"][0]["scrape_timeout"] = "5s"
+        for document in (deployment, monitor, KUSTOMIZATION | {"resource": ["service.yaml"]}):
+            assert not validator(document["kind"]).is_valid(document)
+
+    @pytest.mark.parametrize("value", ["", "15", "1.5m", "5 s", 15])
+    def test_a_duration_has_a_unit(self, value: object) -> None:
+        monitor = copy.deepcopy(find("ServiceMonitor"))
+        monitor["spec"]["endpoints"][0]["interval"] = value
+        assert not validator("ServiceMonitor").is_valid(monitor)
+
+    def test_the_monitor_finds_the_service(self) -> None:
+        (endpoint,) = find("ServiceMonitor")["spec"]["endpoints"]
+        service = find("Service")
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+        wanted = find("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+        assert wanted.items() <= service["metadata"]["labels"].items()
 
     def test_the_kustomization_has_all_but_the_secrets(self) -> None:
         files = {path.name for path in FOLDER.glob("*.yaml")}
