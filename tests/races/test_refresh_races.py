@@ -102,9 +102,11 @@ async def test_at_the_edge_of_http_nobody_sees_an_error(roomy_app: FastAPI) -> N
             (token,) = {response.json()["data"]["refresh_token"] for response in responses}
 
 
-async def test_generations_in_many_hands(runtime: Runtime, accounts: Accounts) -> None:
+async def test_generations_in_many_hands(roomy_app: FastAPI) -> None:
     """Current, previous and older tokens at once: whoever wins, the older one ends the session for all."""
-    account = await accounts.register()
+    runtime: Runtime = roomy_app.state.runtime
+    async with http_client(roomy_app) as client:
+        account = await Accounts(client, runtime).register()
     for opened in await open_sessions(runtime, account, 10):
         first = await refresh(runtime, opened.refresh_token)
         second = await refresh(runtime, first.refresh_token)
