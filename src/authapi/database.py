@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from authapi.database_engines import READ_ONLY, create_engine
 from authapi.errors import AuthApiError
+from authapi.settings import Settings
 
 # A transaction of a request ends when the server has been silent for so many times the longest statement, asking
 # for a connection and a rollback included; or when it has taken so many times as long altogether.
@@ -50,6 +51,16 @@ class Database:
         )
         self._sessions = async_sessionmaker(
             self.engine, expire_on_commit=False, sync_session_class=_TimedSession
+        )
+
+    @classmethod
+    def of(cls, settings: Settings, *, pool_size: int | None = None) -> "Database":
+        """The database that the settings name; with a pool of another size than theirs, if one is given."""
+        return cls(
+            settings.database_url,
+            pool_size=pool_size or settings.database.pool_size,
+            timeout=settings.database.timeout,
+            pgbouncer=settings.database.pgbouncer,
         )
 
     @property

@@ -48,12 +48,7 @@ class Runtime:
         revocations = RevocationSet(max_staleness=settings.revocation.max_staleness)
         return cls(
             settings=settings,
-            database=Database(
-                settings.database_url,
-                pool_size=settings.database.pool_size,
-                timeout=settings.database.timeout,
-                pgbouncer=settings.database.pgbouncer,
-            ),
+            database=Database.of(settings),
             derived_keys=derived_keys,
             hasher=Hasher(settings.password, observer=observer),
             breached_passwords=BreachedPasswords(settings.password),

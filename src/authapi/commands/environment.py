@@ -30,12 +30,7 @@ async def read_schema_state(settings: Settings) -> "SchemaState":
     from authapi.database import Database
     from authapi.migrations import schema_state
 
-    database = Database(
-        settings.database_url,
-        pool_size=1,
-        timeout=settings.database.timeout,
-        pgbouncer=settings.database.pgbouncer,
-    )
+    database = Database.of(settings, pool_size=1)
     try:
         with database_failures(settings):
             return await schema_state(database)

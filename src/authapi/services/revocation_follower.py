@@ -26,12 +26,7 @@ class RevocationFollower:
 
     def __init__(self, runtime: Runtime) -> None:
         self._set: RevocationSet = runtime.revocations
-        self._database = Database(
-            runtime.settings.database_url,
-            pool_size=1,
-            timeout=runtime.settings.database.timeout,
-            pgbouncer=runtime.settings.database.pgbouncer,
-        )
+        self._database = Database.of(runtime.settings, pool_size=1)
         # Kept from one read to the next: to come by one takes longer than to ask. None while it is used.
         self._connection: AsyncConnection | None = None
         self._position = 0
