@@ -75,7 +75,7 @@ $(DEV_STAMP): requirements-dev.lock requirements-build.lock pyproject.toml
 # The dev lock is held to the runtime lock's versions.
 LOCK_UV := $(or $(UV),build/uv/bin/uv)
 COMPILE = $(LOCK_UV) pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock" $(ARGS)
+	--no-emit-index-url --no-emit-find-links --no-strip-extras --annotation-style line --custom-compile-command "make lock" $(ARGS)
 
 lock: $(if $(UV),,build/uv/bin/uv) ## renew the lock files after a change of the dependencies
 	$(COMPILE) pyproject.toml -o requirements.lock

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,31 @@ def test_satisfies_pyproject(name: str, dev: bool) -> None:
         assert versions, f"{requirement.name} is not in {name}: run `make lock`"
         for version, _ in versions:
             assert requirement.specifier.contains(version), f"{requirement} has {version}: run `make lock`"
+
+
+@pytest.mark.parametrize("name", [RUNTIME, DEV, BUILD])
+def test_names_the_extras_that_its_packages_ask_for(name: str) -> None:
+    # Before 23.3 pip takes `coverage[toml]` for another package than `coverage`, overlooks the pin of the latter,
+    # and refuses to install on the day a newer coverage is published.
+    pinned = re.findall(r"^([\w.-]+)(?:\[([\w.,-]+)\])?==", (ROOT / name).read_text(), re.MULTILINE)
+    extras = {canonicalize_name(package): set(named.split(",")) for package, named in pinned}
+    missing = [
+        f"{package} asks for {requirement}"
+        for package in extras
+        for requirement in asked_for_here(package)
+        if not requirement.extras <= extras.get(canonicalize_name(requirement.name), requirement.extras)
+    ]
+    assert not missing, f"{name}: {missing}: run `make lock`"
+
+
+def asked_for_here(package: str) -> list[Requirement]:
+    """What an installed package needs on this machine; nothing for one that other platforms need."""
+    try:
+        lines = requires(package) or []
+    except PackageNotFoundError:
+        return []
+    needed = map(Requirement, lines)
+    return [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
 
 
 def test_dev_holds_the_versions_of_production() -> None:
