@@ -4,9 +4,9 @@ import asyncio
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from authapi import migrations
 from authapi.database import Database
 from authapi.main import create_app
-from authapi.migrations import SchemaBehind, SchemaState, alembic_config, schema_state
+from authapi.migrations import SchemaBehind, SchemaState, TablesInUse, alembic_config, schema_state
 from tests.conftest import make_settings, running_app
+from tests.support.migration_scripts import scripts_with
 from tests.support.postgres import PostgresServer
 
 Alembic = Callable[..., Any]
@@ -233,48 +233,72 @@ class TestSchemaState:
 
 
 class TestLocks:
-    async def test_a_table_that_somebody_holds(
+    """Somebody reads a table that has to change; every query queues up behind a migration that waits for it."""
+
+    @pytest.fixture
+    async def url(
         self, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """The migration gives up soon: every query would queue up behind it."""
+    ) -> AsyncIterator[str]:
+        """A database that lacks the newest revision."""
         name = f"migrations_{uuid4().hex[:12]}"
         postgres_server.create_database(name)
-        url = postgres_server.url(name)
-        await migrations.upgrade(url)
+        await migrations.upgrade(postgres_server.url(name))
         add_revision(
             tmp_path,
             monkeypatch,
             "op.add_column('users', sa.Column('nickname', sa.String(50), nullable=True))",
         )
-        holder = Database(url, pool_size=1)
-        async with holder.unit_of_work() as db:
+        yield postgres_server.url(name)
+        postgres_server.drop_database(name)
+
+    @asynccontextmanager
+    async def reading_users(self, url: str) -> AsyncIterator[None]:
+        database = Database(url, pool_size=1)
+        async with database.unit_of_work() as db:
             await db.execute(text("LOCK TABLE users IN ACCESS SHARE MODE"))
+            yield
+        await database.close()
+
+    async def test_a_table_that_somebody_holds_for_long(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(migrations, "LOCK_ATTEMPTS", 2)
+        async with self.reading_users(url):
             started = time.monotonic()
-            with pytest.raises(DBAPIError, match="lock timeout"):
+            with pytest.raises(TablesInUse, match="run authapi db upgrade again"):
                 await migrations.upgrade(url)
-            assert 1 < time.monotonic() - started < 6
+            assert 2 < time.monotonic() - started < 8
         await migrations.upgrade(url)
         assert await state_of(url) is SchemaState.CURRENT
-        await holder.close()
-        postgres_server.drop_database(name)
+
+    async def test_a_table_that_is_let_go(self, url: str) -> None:
+        async with self.reading_users(url):
+            migrating = asyncio.create_task(migrations.upgrade(url))
+            await asyncio.sleep(0.8)
+            assert not migrating.done()
+        await migrating
+        assert await state_of(url) is SchemaState.CURRENT
+
+    async def test_who_asks_meanwhile_waits_for_less_than_a_second(self, url: str) -> None:
+        waits = []
+        bystander = Database(url, pool_size=1)
+        async with self.reading_users(url):
+            migrating = asyncio.create_task(migrations.upgrade(url))
+            for _ in range(20):
+                started = time.monotonic()
+                async with bystander.reading() as db:
+                    await db.execute(text("SELECT count(*) FROM users"))
+                waits.append(time.monotonic() - started)
+                await asyncio.sleep(0.05)
+            assert not migrating.done()
+        await migrating
+        await bystander.close()
+        assert 0.1 < max(waits) < 1.5
 
 
 def add_revision(directory: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Give this test one more revision after the newest one."""
-    scripts = migrations.scripts_directory().resolve()
-    ours = directory / "alembic"
-    ours.mkdir()
-    (ours / "env.py").symlink_to(scripts / "env.py")
-    (ours / "versions").mkdir()
-    for script in (scripts / "versions").glob("*.py"):
-        (ours / "versions" / script.name).symlink_to(script)
-    head = migrations.revisions()[-1]
-    indented = textwrap.indent(textwrap.dedent(body).strip(), "    ")
-    (ours / "versions" / "9999_of_a_test.py").write_text(
-        "import sqlalchemy as sa\n\nfrom alembic import op\n\n"
-        f'revision, down_revision = "9999", "{head}"\nbranch_labels = depends_on = None\n\n\n'
-        f"def upgrade() -> None:\n{indented}\n"
-    )
+    ours = scripts_with(directory, body)
     monkeypatch.setattr(migrations, "scripts_directory", lambda: ours)
 
 

@@ -4,6 +4,7 @@ One transaction holds all pending revisions on PostgreSQL and on SQLite, so that
 leaves the schema as it was. Two migrators at once queue up behind a lock; the second finds nothing to do.
 """
 
+import asyncio
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from authapi.database import Database
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     # Takes a tenth of a second to import, which every worker would spend that has nothing to migrate.
     from alembic.config import Config
 
-# A migration that cannot get its table lock gives up soon: every query queues up behind a waiting one.
-DDL_LOCK_TIMEOUT = "2s"
+# Every query queues up behind a migration that waits for a table: it waits briefly, undoes all, and comes again.
+LOCK_TIMEOUT = timedelta(milliseconds=500)
+LOCK_ATTEMPTS = 10
+LOCK_PAUSE = timedelta(seconds=1)
+# SQLSTATE lock_not_available.
+_LOCK_NOT_AVAILABLE = "55P03"
 MIGRATION_TIMEOUT = timedelta(minutes=10)
 
 
@@ -37,6 +43,16 @@ class SchemaBehind(Exception):
 
     def __init__(self) -> None:
         super().__init__("the database schema is behind this release; run: authapi db upgrade")
+
+
+class TablesInUse(Exception):
+    """Other transactions kept a migration from its tables in each of its attempts."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a table is held by a long transaction, such as a backup or a report; nothing was changed: "
+            "run authapi db upgrade again when it has ended"
+        )
 
 
 def scripts_directory() -> Path:
@@ -70,11 +86,20 @@ def open_for_migration(database_url: str) -> Database:
 
 
 async def upgrade(database_url: str) -> None:
-    """Run every pending migration."""
+    """Run every pending migration, all or none; raises `TablesInUse`."""
     database = open_for_migration(database_url)
     try:
-        async with database.engine.begin() as connection:
-            await connection.run_sync(_upgrade)
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                async with database.engine.begin() as connection:
+                    await connection.run_sync(_upgrade)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+            else:
+                return
+            await asyncio.sleep(LOCK_PAUSE.total_seconds())
+        raise TablesInUse
     finally:
         await database.close()
 
@@ -104,7 +129,7 @@ def _upgrade(connection: Connection) -> None:
 
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({AdvisoryLock.MIGRATION.value})")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{DDL_LOCK_TIMEOUT}'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT // timedelta(milliseconds=1)}")
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -9,6 +9,7 @@ from uuid import uuid4
 from authapi import migrations
 from tests.faults.served import Authapi
 from tests.support.postgres import PostgresServer, start_postgres
+from tests.support.redis_server import RedisServer, start_redis
 
 Scenario = Callable[["World"], Awaitable[str]]
 # Without a line for each request.
@@ -42,6 +43,7 @@ class World:
     connections: int
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _postgres: PostgresServer | None = None
+    _redis: RedisServer | None = None
 
     @property
     def postgres(self) -> PostgresServer:
@@ -49,6 +51,13 @@ class World:
         if self._postgres is None:
             self._postgres = self._stack.enter_context(start_postgres(self.directory))
         return self._postgres
+
+    @property
+    def redis(self) -> RedisServer:
+        """The Redis of all scenarios; one that breaks it brings it back."""
+        if self._redis is None:
+            self._redis = self._stack.enter_context(start_redis(self.directory))
+        return self._redis
 
     async def close(self) -> None:
         """End the servers."""

@@ -70,19 +70,19 @@ async def open_runtime(settings: Settings) -> "AsyncIterator[Runtime]":
 
 @contextmanager
 def database_failures(settings: Settings) -> Iterator[None]:
-    """Raise as `CommandFailed` what the database or its driver reports, and that its schema is behind.
+    """Raise as `CommandFailed` what the database or its driver reports, and what is wrong with its schema.
 
     Without parameters or credentials.
     """
     from asyncpg import InterfaceError, PostgresError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from authapi.migrations import SchemaBehind
+    from authapi.migrations import SchemaBehind, TablesInUse
 
     try:
         yield
-    except SchemaBehind as behind:
-        raise CommandFailed(str(behind)) from None
+    except (SchemaBehind, TablesInUse) as reason:
+        raise CommandFailed(str(reason)) from None
     except (SQLAlchemyError, PostgresError, InterfaceError, OSError) as error:
         raise CommandFailed(_explain(settings, error)) from None
 
