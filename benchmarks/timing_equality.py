@@ -1,4 +1,4 @@
-"""Whether the time or any byte of an answer tells if an account exists.
+"""Whether the time or any byte of an answer tells if an account, or a service client, exists.
 
     python -m benchmarks.timing_equality [--pairs 1000] [--database postgresql|sqlite] [--only abc]
 
@@ -15,6 +15,7 @@ import base64
 import gc
 import json
 import random  # noqa: TID251 - orders and names, no secrets
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ from sqlalchemy import update
 
 from authapi import clock
 from authapi.database import Database
-from authapi.models import LoginThrottle
+from authapi.models import LoginThrottle, ServiceClient
 from authapi.security.passwords import PasswordHasher
 from authapi.services.login_throttle import ACCOUNT
 from benchmarks.figures import (
@@ -48,7 +49,7 @@ from tests.support.smtp_server import SmtpServer
 from tests.support.workers import PLENTY, SECRET_KEY, running_workers, worker_environment
 
 WARM_UP = 50
-THROTTLED = 20
+THROTTLED = CLIENTS = 20
 # The server closes a connection that has been idle for five seconds.
 RECONNECT_SECONDS = 2.0
 MAX_MEDIAN_DIFFERENCE_MS = 2.0
@@ -60,7 +61,7 @@ _clients = count(1)
 
 @dataclass(frozen=True)
 class Ask:
-    """A request about one address."""
+    """A request about one address or client id."""
 
     path: str
     body: Mapping[str, str] | None = None
@@ -69,7 +70,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Case:
-    """Two kinds of addresses that one request must not tell apart."""
+    """Two kinds of addresses, or of client ids, that one request must not tell apart."""
 
     letter: str
     name: str
@@ -124,6 +125,12 @@ def addresses(kind: str, number: int) -> list[str]:
     return [f"{generator.getrandbits(48):012x}@example.com" for _ in range(number)]
 
 
+def client_ids(kind: str) -> list[str]:
+    """Ids of service clients."""
+    generator = random.Random(f"clients {kind}")
+    return [f"svc_{generator.getrandbits(128):032x}" for _ in range(CLIENTS)]
+
+
 def measure(stranger: Stranger, case: Case, *, pairs: int, pause: float, figures: Figures) -> None:
     sides: tuple[list[Answer], list[Answer]] = ([], [])
     order = random.Random(case.letter)
@@ -159,7 +166,13 @@ def measure(stranger: Stranger, case: Case, *, pairs: int, pause: float, figures
 
 
 def cases(
-    verified: list[str], unverified: list[str], throttled: list[str], *, token: str, device_token: str
+    verified: list[str],
+    unverified: list[str],
+    throttled: list[str],
+    *,
+    clients: list[str],
+    token: str,
+    device_token: str,
 ) -> list[Case]:
     """The known addresses are registered; every other list is of addresses that nobody has."""
 
@@ -169,9 +182,12 @@ def cases(
     def login_with_own_device(email: str) -> Ask:
         return Ask("/api/auth/login", {**(wrong_login(email).body or {}), "device_token": device_token})
 
-    def wrong_basic(email: str) -> Ask:
-        credentials = base64.b64encode(f"{email}:a wrong password".encode()).decode()
-        return Ask("/login", headers={"Authorization": f"Basic {credentials}"})
+    def wrong_basic(name: str, path: str = "/login") -> Ask:
+        credentials = base64.b64encode(f"{name}:a wrong password".encode()).decode()
+        return Ask(path, headers={"Authorization": f"Basic {credentials}"})
+
+    def wrong_client(client_id: str) -> Ask:
+        return wrong_basic(client_id, "/api/auth/introspect")
 
     def register(email: str) -> Ask:
         body = {"email": email, "password": PASSWORD, "full_name": "Ada Lovelace"}
@@ -197,6 +213,7 @@ def cases(
         Case("g", "Basic /login: known / unknown", wrong_basic, verified, others("g")),
         Case("h", "verify/resend: verified / unknown", resend, verified, others("h")),
         Case("i", "login, own device: known / unknown", login_with_own_device, verified, others("i")),
+        Case("j", "introspect by client: known / unknown", wrong_client, clients, client_ids("unknown")),
     ]
 
 
@@ -214,6 +231,17 @@ async def throttle(stranger: Stranger, emails: list[str], url: str) -> None:
         until = clock.utc_now() + timedelta(hours=2)
         statement = update(LoginThrottle).where(LoginThrottle.blocked_until.is_not(None))
         await db.execute(statement.values(blocked_until=until))
+    await database.close()
+
+
+async def add_clients(ids: list[str], url: str) -> None:
+    """Service clients of these ids, whose secret nobody has."""
+    database = Database(url)
+    async with database.unit_of_work() as db:
+        db.add_all(
+            ServiceClient(client_id=client_id, name="Client", secret_hash=secrets.token_bytes(32), scopes=[])
+            for client_id in ids
+        )
     await database.close()
 
 
@@ -249,10 +277,13 @@ async def run(directory: Path, url: str, arguments: argparse.Namespace, figures:
             stranger = Stranger(worker.url)
             login = stranger.send(Ask("/api/auth/login", {"email": caller, "password": PASSWORD}))
             own = json.loads(login.shown.splitlines()[-1])["data"]
+            clients = client_ids("known")
+            await add_clients(clients, url)
             everything = cases(
                 verified,
                 unverified,
                 throttled,
+                clients=clients,
                 token=own["access_token"],
                 device_token=own["device_token"],
             )
@@ -272,7 +303,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
-    parser.add_argument("--only", default="abcdefghi", metavar="LETTERS", help="cases to measure")
+    parser.add_argument("--only", default="abcdefghij", metavar="LETTERS", help="cases to measure")
     parser.add_argument("--pause", type=float, default=0.03, metavar="SECONDS", help="before each request")
     arguments, options = arguments_of(parser)
     figures = Figures("timing_equality", options | {"bcrypt_rounds": 4, "limits": PLENTY})

@@ -301,11 +301,12 @@ class TestClientAuthentication:
         response = await client.post(TOKEN, data=form, headers={"Authorization": f"Basic {encoded}"})
         refused(response, "invalid_client", 401)
 
-    async def test_failures_are_on_record_without_what_was_sent(
+    async def test_failures_are_on_record_without_secrets_that_were_sent(
         self, client: httpx.AsyncClient, runtime: Runtime, service: Client
     ) -> None:
         form = {"grant_type": "client_credentials"}
         await client.post(TOKEN, data=form, auth=(service.client_id, "wrong"))
+        await client.post(TOKEN, data=form, auth=(f"svc_{'0' * 32}", "wrong"))
         await client.post(TOKEN, data=form, auth=(service.client_secret, ""))
         async with runtime.database.reading() as db:
             events = list(
@@ -317,6 +318,7 @@ class TestClientAuthentication:
             )
         assert [(event.reason, event.details) for event in events] == [
             ("wrong_secret", {"client_id": service.client_id}),
+            ("unknown_client", {"client_id": f"svc_{'0' * 32}"}),
             ("unknown_client", {}),
         ]
 

@@ -9,8 +9,8 @@ from tests.faults.scenarios import World, scenario
 
 ROOT = Path(__file__).parents[2]
 PAIRS = 1000
-# Login, a forgotten password, registration.
-CASES = "ace"
+# Login, a forgotten password, registration, a service client.
+CASES = "acej"
 
 
 @scenario("F32", f"the time of {PAIRS} + {PAIRS} answers, in turn, tells who has an account")

@@ -95,9 +95,8 @@ async def authenticate(db: AsyncSession, *, client_id: str, client_secret: str) 
     An unknown client costs the same as a wrong secret. Raises `InvalidClient`, with the failure on record.
     """
     presented = opaque_tokens.digest(client_secret)
-    client = (
-        await service_clients.find_by_client_id(db, client_id) if _CLIENT_ID.fullmatch(client_id) else None
-    )
+    is_id = _CLIENT_ID.fullmatch(client_id) is not None
+    client = await service_clients.find_by_client_id(db, client_id) if is_id else None
     is_right = hmac.compare_digest(presented, client.secret_hash if client else _NO_SECRET)
     if client is None or not is_right:
         reason = "unknown_client" if client is None else "wrong_secret"
@@ -110,8 +109,8 @@ async def authenticate(db: AsyncSession, *, client_id: str, client_secret: str) 
         AuditAction.CLIENT_AUTHENTICATION_FAILED,
         outcome=Outcome.FAILURE,
         reason=reason,
-        # An unknown id may be anything, a secret in the wrong field included.
-        details={"client_id": client.client_id} if client else {},
+        # What is no id may be anything, a secret in the wrong field included.
+        details={"client_id": client_id} if is_id else {},
     )
     raise errors.InvalidClient(reason)
 
