@@ -80,6 +80,11 @@ def table_of(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
+def values_of(row: Base) -> dict[str, Any]:
+    """The columns that were set on a new row, for an INSERT on its table."""
+    return {name: value for name, value in vars(row).items() if name in row.__table__.columns}
+
+
 class IdMixin:
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
 

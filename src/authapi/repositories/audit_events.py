@@ -4,12 +4,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi.enums import AuditAction, Outcome
 from authapi.models import AuditEvent
-from authapi.models.base import lowest_id
+from authapi.models.base import lowest_id, table_of, values_of
 from authapi.repositories.pagination import Keyset, Page, list_id, read_page
 from authapi.repositories.planning import Count, count
 
@@ -18,10 +18,12 @@ from authapi.repositories.planning import Count, count
 _KEY_LEEWAY = timedelta(minutes=10)
 
 
+_INSERT = insert(table_of(AuditEvent))
+
+
 async def add(db: AsyncSession, event: AuditEvent) -> None:
     """Append an event."""
-    db.add(event)
-    await db.flush()
+    await db.execute(_INSERT, values_of(event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,5 +59,5 @@ async def remember(
             expires_at=expires_at,
             user_agent=request_context.current().user_agent,
         )
-        known_devices.add(db, device)
+        await known_devices.add(db, device)
     return runtime.device_tokens.issue(device.id, device.generation)

@@ -83,7 +83,7 @@ async def open_session(
         ip=context.ip,
         user_agent=context.user_agent,
     )
-    user_sessions.add(db, user_session)
+    await user_sessions.add(db, user_session)
     return replace(issue_tokens(runtime, user=user, user_session=user_session), device_token=device_token)
 
 
