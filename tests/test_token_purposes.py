@@ -17,8 +17,8 @@ from authapi.security import opaque_tokens
 from authapi.services import known_devices, one_time_tokens
 from authapi.services.one_time_tokens import PREFIX
 from authapi.token_authority import FIRST_PARTY_CLIENT_ID
-from tests.api.test_mfa import enroll
 from tests.support.accounts import Account, Accounts
+from tests.support.authenticators import enroll
 from tests.support.clients import TOKEN, Client, own_token, register_client
 from tests.support.mails import new_address
 
@@ -94,7 +94,8 @@ async def email_undo_token(world: World) -> str:
 
 
 async def invitation_token(world: World) -> str:
-    data = to_new_address() | {"roles": ["user"], "locale": "en"}
+    admin = await Accounts(world.http, world.runtime).admin(new_address())
+    data = to_new_address() | {"roles": ["user"], "locale": "en", "inviter_id": str(admin.id)}
     return await issue(world, OneTimeTokenPurpose.ACCEPT_INVITATION, None, **data)
 
 

@@ -1,6 +1,7 @@
 """Changing password and e-mail, invitations, leaving, and administrators' help, over HTTP."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import httpx
@@ -10,13 +11,15 @@ from fastapi import FastAPI
 
 from authapi import clock
 from authapi.services import housekeeping, user_provisioning
-from authapi.services.login_throttle import ACCOUNT
+from authapi.services.login_throttle import ACCOUNT, CODE, PAIR
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.support.authenticators import enroll
 from tests.support.mails import Mails, new_address
 
 ME = "/api/auth/me"
 LOGIN = "/api/auth/login"
+CHANGE = "/api/auth/email/change"
 NEW_PASSWORD = "another Horse 8 battery"
 
 
@@ -32,6 +35,12 @@ def mails(app: FastAPI) -> Mails:
 
 async def log_in(client: httpx.AsyncClient, email: str, password: str) -> int:
     return (await client.post(LOGIN, json={"email": email, "password": password})).status_code
+
+
+async def reset_password(client: httpx.AsyncClient, mails: Mails, email: str) -> None:
+    """Choose `NEW_PASSWORD` with the newest link."""
+    body = {"token": await mails.token(email, "/reset-password"), "new_password": NEW_PASSWORD}
+    assert (await client.post("/api/auth/password/reset", json=body)).status_code == 200
 
 
 class TestChangePassword:
@@ -114,9 +123,11 @@ class TestChangeEmail:
 
         undo = await mails.token(account.email, "/undo-email-change")
         assert (await client.post(f"{self.PATH}/undo", json={"token": undo})).status_code == 200
-        assert await log_in(client, account.email, PASSWORD) == 200
         assert await log_in(client, new, PASSWORD) == 401
-        assert "reset_password" in await mails.written_to(account.email)
+        # Whoever changed it knew the password.
+        assert await log_in(client, account.email, PASSWORD) == 401
+        await reset_password(client, mails, account.email)
+        assert await log_in(client, account.email, NEW_PASSWORD) == 200
 
     async def test_a_taken_address_is_answered_alike(
         self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
@@ -152,7 +163,219 @@ class TestChangeEmail:
         assert [r.status_code for r in responses].count(200) == 1
 
 
+class TestTakenOver:
+    """A stranger has a user's password and changes the address; the user undoes that from the old one."""
+
+    @pytest.fixture(autouse=True)
+    def _use(self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails) -> None:
+        self.client, self.accounts, self.mails = client, accounts, mails
+
+    async def change(self, account: Account, new: str) -> Account:
+        """Change the address, and log in with the new one."""
+        body = {"new_email": new, "password": PASSWORD}
+        assert (await self.client.post(CHANGE, json=body, headers=account.headers)).status_code == 202
+        token = await self.mails.token(new, "/confirm-email-change")
+        assert (await self.client.post(f"{CHANGE}/confirm", json={"token": token})).status_code == 200
+        return await self.accounts.log_in(replace(account, email=new))
+
+    async def undo(self, token: str) -> int:
+        return (await self.client.post(f"{CHANGE}/undo", json={"token": token})).status_code
+
+    async def test_a_change_that_waits_dies_with_the_undo(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account, pending = await accounts.register(new_address()), new_address()
+        stranger = await self.change(account, new_address())
+        body = {"new_email": pending, "password": PASSWORD}
+        assert (await client.post(CHANGE, json=body, headers=stranger.headers)).status_code == 202
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 200
+        confirm = {"token": await mails.token(pending, "/confirm-email-change")}
+        assert code(await client.post(f"{CHANGE}/confirm", json=confirm)) == "invalid_one_time_token"
+
+    @pytest.mark.parametrize("stranger_undoes_first", [False, True])
+    async def test_a_second_change_does_not_cut_off_the_way_back(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails, stranger_undoes_first: bool
+    ) -> None:
+        account, between = await accounts.register(new_address()), new_address()
+        stranger = await self.change(account, between)
+        await self.change(stranger, new_address())
+        owners = await mails.token(account.email, "/undo-email-change")
+        strangers = await mails.token(between, "/undo-email-change")
+        if stranger_undoes_first:
+            assert await self.undo(strangers) == 200
+        assert await self.undo(owners) == 200
+        assert await self.undo(strangers) == 400
+        await reset_password(client, mails, account.email)
+        assert await log_in(client, account.email, NEW_PASSWORD) == 200
+
+    async def test_who_registers_the_old_address_without_verifying_it_gives_way(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        await self.change(account, new_address())
+        squatter = await accounts.register(account.email)
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 200
+        assert (await client.get(ME, headers=squatter.headers)).status_code == 401
+        await reset_password(client, mails, account.email)
+        assert await log_in(client, account.email, NEW_PASSWORD) == 200
+
+    async def test_who_has_verified_the_old_address_stays(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        await self.change(account, new_address())
+        undo = await mails.token(account.email, "/undo-email-change")
+        holder = await accounts.register(account.email)
+        verify = {"token": await mails.token(account.email, "/verify-email", count=2)}
+        assert (await client.post("/api/auth/email/verify", json=verify)).status_code == 200
+        assert await self.undo(undo) == 400
+        assert (await client.get(ME, headers=holder.headers)).status_code == 200
+
+    async def test_a_second_factor_of_the_stranger_goes(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        stranger = await self.change(account, new_address())
+        await enroll(client, stranger)
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 200
+        await reset_password(client, mails, account.email)
+        # 200 without a challenge.
+        body = {"email": account.email, "password": NEW_PASSWORD}
+        assert "access_token" in (await client.post(LOGIN, json=body)).json()["data"]
+
+    async def test_a_second_factor_from_before_stays(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        body = {"new_email": new_address(), "password": PASSWORD}
+        assert (await client.post(CHANGE, json=body, headers=account.headers)).status_code == 202
+        await enroll(client, account)
+        token = await mails.token(body["new_email"], "/confirm-email-change")
+        assert (await client.post(f"{CHANGE}/confirm", json={"token": token})).status_code == 200
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 200
+        await reset_password(client, mails, account.email)
+        login = await client.post(LOGIN, json={"email": account.email, "password": NEW_PASSWORD})
+        assert login.json()["data"]["mfa_required"] is True
+
+    async def test_a_deletion_by_the_stranger_is_taken_back(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account = await accounts.register(new_address())
+        stranger = await self.change(account, new_address())
+        deleted = await client.request(
+            "DELETE", "/api/profile", json={"password": PASSWORD}, headers=stranger.headers
+        )
+        assert deleted.status_code == 200
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 200
+        await reset_password(client, mails, account.email)
+        assert await log_in(client, account.email, NEW_PASSWORD) == 200
+
+    async def test_a_deletion_by_an_administrator_is_not(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        account, admin = await accounts.register(new_address()), await accounts.admin()
+        await self.change(account, new_address())
+        path = f"/api/admin/users/{account.id}"
+        assert (await client.delete(path, headers=admin.headers)).status_code == 200
+        assert await self.undo(await mails.token(account.email, "/undo-email-change")) == 400
+
+    @pytest.mark.parametrize("ended_by", ["password", "logout-all", "administrator", "reset"])
+    async def test_a_change_that_waits_ends_with_the_sessions(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails, ended_by: str
+    ) -> None:
+        account, admin, new = await accounts.register(new_address()), await accounts.admin(), new_address()
+        body = {"new_email": new, "password": PASSWORD}
+        assert (await client.post(CHANGE, json=body, headers=account.headers)).status_code == 202
+        calls = {
+            "password": (
+                "/api/auth/password/change",
+                {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+                account,
+            ),
+            "logout-all": ("/api/auth/logout-all", None, account),
+            "administrator": (f"/api/admin/users/{account.id}/logout", None, admin),
+            "reset": (f"/api/admin/users/{account.id}/password-reset", None, admin),
+        }
+        path, content, caller = calls[ended_by]
+        assert (await client.post(path, json=content, headers=caller.headers)).is_success
+        confirm = {"token": await mails.token(new, "/confirm-email-change")}
+        assert code(await client.post(f"{CHANGE}/confirm", json=confirm)) == "invalid_one_time_token"
+
+    async def test_half_a_login_with_the_old_password_ends_with_it(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.register(new_address())
+        phone = await enroll(client, account)
+        credentials = {"email": account.email, "password": PASSWORD}
+        half = (await client.post(LOGIN, json=credentials)).json()["data"]
+        second_step = {"mfa_token": half["mfa_token"], "code": phone.recovery_codes[0]}
+        whole = (await client.post(f"{LOGIN}/mfa", json=second_step)).json()["data"]
+        headers = {"Authorization": f"Bearer {whole['access_token']}"}
+        half = (await client.post(LOGIN, json=credentials)).json()["data"]
+        body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+        changed = await client.post("/api/auth/password/change", json=body, headers=headers)
+        assert changed.status_code == 200
+        completed = await client.post(
+            f"{LOGIN}/mfa", json={"mfa_token": half["mfa_token"], "code": phone.recovery_codes[1]}
+        )
+        assert code(completed) == "invalid_mfa_token"
+
+
 class TestInvitations:
+    ACCEPT = "/api/auth/invitation/accept"
+
+    async def invite(self, client: httpx.AsyncClient, admin: Account, email: str, *roles: str) -> None:
+        body = {"email": email, "roles": list(roles)}
+        response = await client.post("/api/admin/invitations", json=body, headers=admin.headers)
+        assert response.status_code == 202, response.text
+
+    async def accept(self, client: httpx.AsyncClient, token: str) -> httpx.Response:
+        body = {"token": token, "password": PASSWORD, "full_name": "Ada"}
+        return await client.post(self.ACCEPT, json=body)
+
+    @pytest.mark.parametrize("loss", ["disabled", "demoted", "deleted"])
+    async def test_it_gives_no_more_than_its_inviter_still_has(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails, loss: str
+    ) -> None:
+        admin, inviter, email = await accounts.admin(), await accounts.admin(), new_address()
+        await self.invite(client, inviter, email, "admin")
+        path = f"/api/admin/users/{inviter.id}"
+        if loss == "disabled":
+            lost = await client.post(f"{path}/disable", headers=admin.headers)
+        elif loss == "demoted":
+            lost = await client.put(f"{path}/roles", json={"roles": ["auditor"]}, headers=admin.headers)
+        else:
+            lost = await client.delete(path, headers=admin.headers)
+        assert lost.status_code == 200, lost.text
+        token = await mails.token(email, "/accept-invitation")
+        assert code(await self.accept(client, token)) == "invalid_one_time_token"
+        await self.invite(client, admin, email, "admin")
+        token = await mails.token(email, "/accept-invitation", count=2)
+        assert (await self.accept(client, token)).json()["data"]["role"] == "admin"
+
+    async def test_a_later_one_replaces_it(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        admin, email, other = await accounts.admin(), new_address(), new_address()
+        await self.invite(client, admin, email, "admin")
+        await self.invite(client, admin, other, "user")
+        first = await mails.token(email, "/accept-invitation")
+        await self.invite(client, admin, email, "user")
+        second = await mails.token(email, "/accept-invitation", count=2)
+        assert code(await self.accept(client, first)) == "invalid_one_time_token"
+        assert (await self.accept(client, second)).json()["data"]["role"] == "user"
+        assert (await self.accept(client, await mails.token(other, "/accept-invitation"))).status_code == 201
+
+    async def test_who_registers_the_address_meanwhile_without_verifying_it_gives_way(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        admin, email = await accounts.admin(), new_address()
+        await self.invite(client, admin, email, "user")
+        squatter = await accounts.register(email)
+        token = await mails.token(email, "/accept-invitation", count=1)
+        assert (await self.accept(client, token)).status_code == 201
+        assert (await client.get(ME, headers=squatter.headers)).status_code == 401
+
     async def test_an_invited_person_gets_in_where_registration_is_closed(self, make_app: MakeApp) -> None:
         async with make_app(registration={"mode": "closed"}) as app:
             admin = await provisioned_admin(app)
@@ -203,6 +426,17 @@ async def provisioned_admin(app: FastAPI) -> Account:
 
 
 class TestLeaving:
+    async def test_the_second_factor_is_asked_for(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.register()
+        other = await accounts.log_in(account)
+        await enroll(client, account)
+        response = await client.request(
+            "DELETE", "/api/profile", json={"password": PASSWORD}, headers=other.headers
+        )
+        assert code(response) == "second_factor_required"
+
     async def delete(self, client: httpx.AsyncClient, account: Account) -> None:
         response = await client.request(
             "DELETE", "/api/profile", json={"password": PASSWORD}, headers=account.headers
@@ -275,6 +509,35 @@ class TestInterventions:
         assert await log_in(client, user.email, PASSWORD) == 429
         assert (await self.call(client, admin, user, "unlock")).status_code == 200
         assert await log_in(client, user.email, PASSWORD) == 200
+
+    async def test_unlock_after_failures_from_the_same_place(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        for _ in range(PAIR.free):
+            await log_in(client, user.email, "wrong")
+        assert await log_in(client, user.email, PASSWORD) == 429
+        assert (await self.call(client, admin, user, "unlock")).status_code == 200
+        assert await log_in(client, user.email, PASSWORD) == 200
+
+    @pytest.mark.parametrize("action", ["unlock", "mfa-reset"])
+    async def test_wrong_codes_are_forgotten(
+        self, client: httpx.AsyncClient, accounts: Accounts, action: str
+    ) -> None:
+        admin, user = await accounts.admin(), await accounts.register()
+        phone = await enroll(client, user)
+        body = {"email": user.email, "password": PASSWORD}
+        for _ in range(CODE.free):
+            token = (await client.post(LOGIN, json=body)).json()["data"]["mfa_token"]
+            await client.post(f"{LOGIN}/mfa", json={"mfa_token": token, "code": "000000"})
+        token = (await client.post(LOGIN, json=body)).json()["data"]["mfa_token"]
+        second_step = {"mfa_token": token, "code": phone.recovery_codes[0]}
+        assert code(await client.post(f"{LOGIN}/mfa", json=second_step)) == "too_many_attempts"
+        assert (await self.call(client, admin, user, action)).status_code == 200
+        if action == "unlock":
+            assert (await client.post(f"{LOGIN}/mfa", json=second_step)).status_code == 200
+        else:
+            await enroll(client, await accounts.log_in(user))
 
     async def test_forced_reset(self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails) -> None:
         admin, user = await accounts.admin(), await accounts.register(new_address())

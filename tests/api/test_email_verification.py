@@ -202,7 +202,10 @@ class TestVerifyFirst:
             assert shape(answers[0]) == shape(answers[1])
             assert await mails.written_to(new) == [MailKind.VERIFY_EMAIL]
             assert await mails.written_to(known) == [MailKind.VERIFY_EMAIL, MailKind.ALREADY_REGISTERED]
-            assert (await log_in(client, new)).json()["error"]["code"] == "email_not_verified"
+            # Whoever registers an address must not learn by a login with his password that it was free.
+            taken = await log_in(client, known, "correct Horse 9 battery")
+            assert shape(await log_in(client, new)) == shape(taken)
+            assert taken.json()["error"]["code"] == "invalid_credentials"
             await client.post(VERIFY, json={"token": await mails.token(new, PAGE)})
             assert (await log_in(client, new)).status_code == 200
 

@@ -18,9 +18,9 @@ from sqlalchemy import update
 from authapi import clock
 from authapi.models import User
 from authapi.runtime import Runtime
-from tests.api.test_mfa import enroll
 from tests.conftest import MakeApp, http_client
 from tests.support.accounts import Account, Accounts
+from tests.support.authenticators import enroll
 from tests.support.signed_tokens import bearer, clients_token, users_token
 from tests.support.statements import recorded_statements
 

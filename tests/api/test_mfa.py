@@ -1,10 +1,8 @@
 """Second factors over HTTP: enrollment, login, step-up and removal, on both databases."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import httpx
-import pyotp
 import pytest
 import time_machine
 from fastapi import FastAPI
@@ -12,9 +10,9 @@ from fastapi import FastAPI
 from authapi import clock
 from tests.conftest import http_client
 from tests.support.accounts import PASSWORD, Account, Accounts
+from tests.support.authenticators import TOTP, enroll
 
 ME = "/api/auth/me"
-TOTP = "/api/auth/mfa/totp"
 LOGIN = "/api/auth/login"
 LOGIN_MFA = "/api/auth/login/mfa"
 
@@ -24,41 +22,11 @@ def code_of(response: httpx.Response) -> str:
     return error_code
 
 
-class Authenticator:
-    """A user's phone: shows codes by the travelled clock, one step later each time it is asked."""
-
-    def __init__(self, account: Account, secret: str, recovery_codes: list[str]) -> None:
-        self.account = account
-        self.secret = secret
-        self.recovery_codes = recovery_codes
-        self._totp = pyotp.TOTP(secret)
-
-    def code(self, at: datetime | None = None) -> str:
-        return self._totp.at(at or clock.utc_now())
-
-
 @pytest.fixture
 def later() -> Iterator[time_machine.Traveller]:
     """A clock that stands a minute ahead and can be moved."""
     with time_machine.travel(clock.utc_now(), tick=True) as traveller:
         yield traveller
-
-
-async def enroll(client: httpx.AsyncClient, account: Account) -> Authenticator:
-    started = await client.post(TOTP, json={"password": PASSWORD}, headers=account.headers)
-    assert started.status_code == 200, started.text
-    data = started.json()["data"]
-    assert data["otpauth_uri"].startswith("otpauth://totp/")
-    assert data["qr_svg"].startswith("<svg")
-    confirmed = await client.post(
-        f"{TOTP}/confirm",
-        json={"code": pyotp.TOTP(data["secret"]).at(clock.utc_now())},
-        headers=account.headers,
-    )
-    assert confirmed.status_code == 200, confirmed.text
-    codes = confirmed.json()["data"]["recovery_codes"]
-    assert len(set(codes)) == 10
-    return Authenticator(account, data["secret"], codes)
 
 
 async def first_step(client: httpx.AsyncClient, account: Account) -> str:

@@ -12,8 +12,9 @@ from authapi import clock
 from authapi.repositories import second_factors
 from authapi.runtime import Runtime
 from authapi.security import totp
-from tests.api.test_mfa import Authenticator, code_of, enroll, first_step, second_step
+from tests.api.test_mfa import code_of, first_step, second_step
 from tests.support.accounts import Account, Accounts
+from tests.support.authenticators import Authenticator, enroll
 
 STEP = timedelta(seconds=30)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from authapi import errors
-from authapi.api.dependencies import CurrentPrincipal, DbSession, RuntimeDep
-from authapi.api.error_sets import AUTHENTICATED, WITH_BODY
+from authapi.api.dependencies import CurrentPrincipal, DbSession, FreshPrincipal, RuntimeDep
+from authapi.api.error_sets import AUTHENTICATED, STEP_UP_WITH_PASSWORD, WITH_BODY
 from authapi.api.route import ApiRoute
 from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, Page, PagedResponse, error_responses
@@ -89,14 +89,7 @@ async def update_profile(
 @router.delete(
     "",
     summary="Delete your account",
-    responses=error_responses(
-        *AUTHENTICATED,
-        *WITH_BODY,
-        errors.InvalidCredentials,
-        errors.LastAdmin,
-        errors.TooManyAttempts,
-        errors.HashingBusy,
-    ),
+    responses=error_responses(errors.LastAdmin, *STEP_UP_WITH_PASSWORD),
 )
 @limits.auth
 async def delete_profile(
@@ -104,7 +97,7 @@ async def delete_profile(
     body: DeleteProfileRequest,
     db: DbSession,
     runtime: RuntimeDep,
-    principal: CurrentPrincipal,
+    principal: FreshPrincipal,
 ) -> ApiResponse[None]:
     """Delete your account and all of its sessions, after checking your password.
 

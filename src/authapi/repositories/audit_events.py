@@ -1,5 +1,6 @@
 """Security events."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -68,6 +69,19 @@ async def count_since(db: AsyncSession, action: AuditAction, *, since: datetime)
     """How often something happened since an instant; many are estimated."""
     statement = select(AuditEvent.id).where(AuditEvent.action == action, AuditEvent.occurred_at >= since)
     return await count(db, statement.where(_has_key_from(since)), estimated_by=statement)
+
+
+async def list_addresses(
+    db: AsyncSession, action: AuditAction, *, subject_id: UUID, since: datetime
+) -> Sequence[str]:
+    """The addresses from which something happened to a user since an instant, a thousand at most."""
+    statement = select(AuditEvent.ip).where(
+        AuditEvent.subject_id == subject_id,
+        AuditEvent.action == action,
+        AuditEvent.ip.is_not(None),
+        _has_key_from(since),
+    )
+    return [ip for ip in await db.scalars(statement.distinct().limit(1000)) if ip is not None]
 
 
 def _has_key_from(since: datetime) -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """Devices that have logged in before."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +24,11 @@ async def find_live(db: AsyncSession, device_id: UUID, *, now: datetime) -> Know
     return await db.scalar(
         select(KnownDevice).where(KnownDevice.id == device_id, KnownDevice.expires_at > now)
     )
+
+
+async def list_ids(db: AsyncSession, *, user_id: UUID) -> Sequence[UUID]:
+    """The keys of all devices of a user."""
+    return (await db.scalars(select(KnownDevice.id).where(KnownDevice.user_id == user_id))).all()
 
 
 async def rotate(

@@ -1,5 +1,6 @@
 """One-time tokens, by digest."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -53,15 +54,30 @@ async def void_all(
     *,
     user_id: UUID,
     now: datetime,
-    purpose: OneTimeTokenPurpose | None = None,
-    sparing: OneTimeTokenPurpose | None = None,
+    purposes: Collection[OneTimeTokenPurpose] = frozenset(OneTimeTokenPurpose),
+    issued_after: datetime | None = None,
 ) -> None:
-    """Make a user's unused tokens (of one purpose, of all, or of all but one) useless."""
+    """Make a user's unused tokens useless: of these purposes, and from after an instant if one is given."""
     statement = update(OneTimeToken).where(
-        OneTimeToken.user_id == user_id, OneTimeToken.consumed_at.is_(None)
+        OneTimeToken.user_id == user_id,
+        OneTimeToken.consumed_at.is_(None),
+        OneTimeToken.purpose.in_(purposes),
     )
-    if purpose is not None:
-        statement = statement.where(OneTimeToken.purpose == purpose)
-    if sparing is not None:
-        statement = statement.where(OneTimeToken.purpose != sparing)
+    if issued_after is not None:
+        statement = statement.where(OneTimeToken.created_at > issued_after)
     await db.execute(statement.values(consumed_at=now, updated_at=now))
+
+
+async def void_invitations(db: AsyncSession, *, email_canonical: str, now: datetime) -> None:
+    """Make the unused invitations of an address useless."""
+    await db.execute(
+        update(OneTimeToken)
+        .where(
+            # Of the index, whose first column is the user: nobody's.
+            OneTimeToken.user_id.is_(None),
+            OneTimeToken.purpose == OneTimeTokenPurpose.ACCEPT_INVITATION,
+            OneTimeToken.consumed_at.is_(None),
+            OneTimeToken.data["email_canonical"].as_string() == email_canonical,
+        )
+        .values(consumed_at=now, updated_at=now)
+    )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -15,7 +15,7 @@ from authapi.repositories.second_factors import is_enrolled
 # Put together once, like every statement of a login.
 _USERS, _CREDENTIALS = table_of(User), table_of(PasswordCredential)
 _OF_ADDRESS = (
-    select(_USERS.c.id, _CREDENTIALS.c.password_hash)
+    select(_USERS.c.id, _USERS.c.email_verified_at.is_not(None), _CREDENTIALS.c.password_hash)
     .outerjoin_from(_USERS, _CREDENTIALS)
     .where(_USERS.c.email_canonical == bindparam("email_canonical"))
 )
@@ -43,15 +43,22 @@ async def find_hash_confidential(db: AsyncSession, *, user_id: UUID) -> str | No
     )
 
 
-async def find_by_email_confidential(
-    db: AsyncSession, *, email_canonical: str
-) -> tuple[UUID, str | None] | None:
-    """The user of an address and the stored hash, None for one who has no password.
+@dataclass(frozen=True, slots=True)
+class StoredPassword:
+    """The user of an address, whether he has verified it, and the hash of his password if he has one."""
+
+    user_id: UUID
+    email_verified: bool
+    password_hash: str | None
+
+
+async def find_by_email_confidential(db: AsyncSession, *, email_canonical: str) -> StoredPassword | None:
+    """What a login compares a password with.
 
     One statement, and without the roles, whether or not there is such a user: more would show in the time.
     """
     row = (await db.execute(_OF_ADDRESS, {"email_canonical": email_canonical})).one_or_none()
-    return None if row is None else (row.id, row.password_hash)
+    return None if row is None else StoredPassword(*row)
 
 
 async def find_with_user_confidential(db: AsyncSession, *, user_id: UUID) -> UserWithPassword | None:
@@ -65,6 +72,11 @@ async def add(db: AsyncSession, *, user_id: UUID, password_hash: str) -> None:
     """Store the first hash of a user."""
     db.add(PasswordCredential(user_id=user_id, password_hash=password_hash))
     await db.flush()
+
+
+async def remove(db: AsyncSession, *, user_id: UUID) -> None:
+    """Leave a user without a password."""
+    await db.execute(delete(PasswordCredential).where(PasswordCredential.user_id == user_id))
 
 
 async def replace(db: AsyncSession, *, user_id: UUID, password_hash: str) -> None:

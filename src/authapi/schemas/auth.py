@@ -27,12 +27,15 @@ class RegisterRequest(RequestModel):
     phone: Phone | None = None
 
 
+_DEVICE_TOKEN = Field(
+    None, description="From an earlier login on this device; lets its owner in while strangers guess."
+)
+
+
 class LoginRequest(RequestModel):
     email: Email
     password: Password
-    device_token: DeviceToken | None = Field(
-        None, description="From an earlier login on this device; lets its owner in while strangers guess."
-    )
+    device_token: DeviceToken | None = _DEVICE_TOKEN
     token_delivery: FromString[TokenDelivery] = Field(
         TokenDelivery.BODY,
         description="`cookie` puts the refresh token into an HttpOnly cookie instead of the body.",
@@ -51,6 +54,7 @@ class ReauthenticateRequest(RequestModel):
 class MfaLoginRequest(RequestModel):
     mfa_token: OneTimeTokenField
     code: Code
+    device_token: DeviceToken | None = _DEVICE_TOKEN
     token_delivery: FromString[TokenDelivery] = Field(
         TokenDelivery.BODY,
         description="`cookie` puts the refresh token into an HttpOnly cookie instead of the body.",

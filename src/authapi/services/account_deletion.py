@@ -5,12 +5,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock
-from authapi.enums import AuditAction, MailKind, RevocationReason
+from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, RevocationReason
 from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import one_time_tokens, users
 from authapi.runtime import Runtime
 from authapi.services import audit, audit_chain, notifications, revocation
+from authapi.services.one_time_tokens import ALL_BUT_WAYS_BACK
 from authapi.services.password_check import check_password_of_caller
 from authapi.services.role_assignment import spare_last_admin
 
@@ -45,11 +46,31 @@ async def mark_deleted(db: AsyncSession, runtime: Runtime, *, user: User, actor_
     await revocation.revoke_user_sessions(
         db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED, actor_id=actor_id
     )
-    await one_time_tokens.void_all(db, user_id=user.id, now=now)
+    # Who has changed the address may not be its owner: then the way back leads back from this as well.
+    purposes = ALL_BUT_WAYS_BACK if actor_id == user.id else frozenset(OneTimeTokenPurpose)
+    await one_time_tokens.void_all(db, user_id=user.id, now=now, purposes=purposes)
     user.deleted_at = now
     # .invalid is reserved (RFC 6761): no address of a person is ever equal to it.
     user.email_canonical = f"{user.id}@deleted.invalid"
     await users.save_changes(db)
+
+
+async def remove_disowned(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
+    """Remove an account at once that was never verified, because the owner of its address wants the address."""
+    await revocation.revoke_user_sessions(db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED)
+    await users.remove(db, user.id)
+    await audit.record(db, AuditAction.USER_DISOWNED, subject_id=user.id)
+
+
+async def make_room(db: AsyncSession, runtime: Runtime, *, email_canonical: str) -> None:
+    """Remove an unverified account of an address whose owner has just shown that it is his; no other."""
+    squatter = await users.find_by_email(db, email_canonical=email_canonical)
+    if squatter is None:
+        return
+    # As it is once nobody else changes it: it may have been verified this moment.
+    squatter = await users.find_for_update(db, squatter.id)
+    if squatter is not None and not squatter.email_verified and squatter.email_canonical == email_canonical:
+        await remove_disowned(db, runtime, user=squatter)
 
 
 async def erase(db: AsyncSession, *, user_id: UUID) -> None:

@@ -17,14 +17,10 @@ from authapi.services import audit, authorization
 from authapi.services.rights import rights_in_session
 
 
-@dataclass(frozen=True, slots=True)
-class Delegator:
-    """What a caller may hand on: everything as an administrator, otherwise `permissions`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What somebody may hand on: everything as an administrator, otherwise `permissions`."""
 
-    Those are what his roles allow now and his token was issued for; a narrowed token narrows this too.
-    """
-
-    principal: Principal
     is_admin: bool
     permissions: frozenset[str]
 
@@ -35,6 +31,13 @@ class Delegator:
         # The role of administrators is more than its permissions: it may hand on any other.
         is_above = role.name == BuiltInRole.ADMIN and not self.is_admin
         return not is_above and self.covers(permission.name for permission in role.permissions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegator(Reach):
+    """A caller, whose reach is what his roles allow now and his token was issued for."""
+
+    principal: Principal
 
 
 async def load_delegator(db: AsyncSession, principal: Principal, permission: Permission) -> Delegator:
@@ -51,6 +54,12 @@ async def load_delegator(db: AsyncSession, principal: Principal, permission: Per
         is_admin=BuiltInRole.ADMIN in rights.roles and principal.scopes >= held,
         permissions=held & principal.scopes,
     )
+
+
+def can_grant(user: User, roles: Iterable[Role], *, by: Permission) -> bool:
+    """Whether a user has, whatever he may do in a session, the permission `by` and all that these roles allow."""
+    reach = Reach(is_admin=BuiltInRole.ADMIN in user.role_names, permissions=frozenset(user.permission_names))
+    return user.is_active and by in reach.permissions and all(map(reach.covers_role, roles))
 
 
 async def ensure_may_grant(

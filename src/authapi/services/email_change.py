@@ -5,11 +5,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from authapi import clock, errors
 from authapi.emails import EmailAddress
 from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, RevocationReason
-from authapi.models import User
+from authapi.models import OneTimeToken, User
 from authapi.principal import Principal
-from authapi.repositories import users
+from authapi.repositories import known_devices, password_credentials, users
+from authapi.repositories import one_time_tokens as token_rows
 from authapi.runtime import Runtime
 from authapi.services import (
+    account_deletion,
     audit,
     mail_links,
     mail_outbox,
@@ -17,6 +19,7 @@ from authapi.services import (
     one_time_tokens,
     password_reset,
     revocation,
+    second_factors,
 )
 from authapi.services.password_check import check_password_of_caller
 from authapi.services.registration import parse_new_email
@@ -78,7 +81,7 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
     Access tokens with the old address end; sessions refresh. Raises `InvalidOneTimeToken`, also when somebody
     else has taken the address meanwhile.
     """
-    user, data = await _consume(db, token, OneTimeTokenPurpose.CHANGE_EMAIL)
+    user, consumed = await _consume(db, token, OneTimeTokenPurpose.CHANGE_EMAIL)
     old = EmailAddress(user.email, user.email_canonical)
     undo_token = await one_time_tokens.issue(
         db,
@@ -87,7 +90,7 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
         user_id=user.id,
         data={"email": old.display, "email_canonical": old.canonical},
     )
-    await _set_email(db, user, EmailAddress(data["email"], data["email_canonical"]))
+    await _set_email(db, user, _address_in(consumed))
     await revocation.void_access_tokens(db, runtime, user=user)
     await audit.record(db, AuditAction.USER_EMAIL_CHANGED, actor_id=user.id, subject_id=user.id)
     await mail_outbox.enqueue(
@@ -109,28 +112,57 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
 
 
 async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
-    """Give the account its old address back, end every session and mail a link to reset the password.
+    """Give the account back to the owner of its old address, who is mailed a link to choose a password.
 
-    Whoever changed the address knew the password. Raises `InvalidOneTimeToken`.
+    Whoever changed the address knew the password. So what he may have left behind goes: the password, every
+    session and device, later changes of the address, a second factor and a deletion since the change, and an
+    unverified account that has taken the old address. Raises `InvalidOneTimeToken`, also when somebody else has
+    verified the old address meanwhile.
     """
-    user, data = await _consume(db, token, OneTimeTokenPurpose.UNDO_EMAIL_CHANGE)
-    await _set_email(db, user, EmailAddress(data["email"], data["email_canonical"]))
+    user, consumed = await _consume(db, token, OneTimeTokenPurpose.UNDO_EMAIL_CHANGE)
+    address = _address_in(consumed)
+    if user.email_canonical != address.canonical:
+        await account_deletion.make_room(db, runtime, email_canonical=address.canonical)
+    user.deleted_at = None
+    await _set_email(db, user, address)
+    await _void_tokens_since(db, user, consumed)
     await revocation.revoke_user_sessions(
         db, runtime, user_id=user.id, reason=RevocationReason.EMAIL_CHANGE_UNDONE, actor_id=user.id
     )
+    await password_credentials.remove(db, user_id=user.id)
+    await known_devices.forget(db, user_id=user.id)
+    await second_factors.remove_since(db, user_id=user.id, since=consumed.created_at)
     await audit.record(db, AuditAction.USER_EMAIL_CHANGE_UNDONE, actor_id=user.id, subject_id=user.id)
     await password_reset.send_link(db, runtime, user=user)
     return user
 
 
-async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -> tuple[User, dict[str, str]]:
+async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -> tuple[User, OneTimeToken]:
     # The user first, as everywhere: two that lock the rows crosswise would deadlock.
     found = await one_time_tokens.find(db, purpose=purpose, token=token)
     user = await users.find_for_update(db, found.user_id) if found.user_id else None
-    if user is None or not user.is_active:
+    if user is None or user.disabled_at is not None:
         raise errors.InvalidOneTimeToken
-    consumed = await one_time_tokens.consume(db, purpose=purpose, token=token)
-    return user, consumed.data
+    if user.deleted_at is not None and purpose is not OneTimeTokenPurpose.UNDO_EMAIL_CHANGE:
+        raise errors.InvalidOneTimeToken
+    return user, await one_time_tokens.consume(db, purpose=purpose, token=token)
+
+
+async def _void_tokens_since(db: AsyncSession, user: User, consumed: OneTimeToken) -> None:
+    now = clock.utc_now()
+    await token_rows.void_all(db, user_id=user.id, now=now, purposes=one_time_tokens.ALL_BUT_WAYS_BACK)
+    # Not the earlier ones: a stranger who changes the address twice must not void the owner's with his own.
+    await token_rows.void_all(
+        db,
+        user_id=user.id,
+        now=now,
+        purposes=one_time_tokens.WAYS_BACK,
+        issued_after=consumed.created_at,
+    )
+
+
+def _address_in(token: OneTimeToken) -> EmailAddress:
+    return EmailAddress(token.data["email"], token.data["email_canonical"])
 
 
 async def _set_email(db: AsyncSession, user: User, address: EmailAddress) -> None:

@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
-from authapi.enums import AuditAction, OneTimeTokenPurpose, Outcome, RevocationReason
+from authapi.enums import AuditAction, OneTimeTokenPurpose, Outcome
 from authapi.models import User
 from authapi.repositories import one_time_tokens as token_rows
 from authapi.repositories import users
 from authapi.runtime import Runtime
-from authapi.services import audit, link_mails, revocation
+from authapi.services import account_deletion, audit, link_mails
 
 PURPOSE = OneTimeTokenPurpose.VERIFY_EMAIL
 
@@ -26,7 +26,7 @@ async def verify(db: AsyncSession, *, token: str) -> User:
     user = await link_mails.consume(db, purpose=PURPOSE, token=token)
     user.email_verified_at = user.email_verified_at or clock.utc_now()
     await users.save_changes(db)
-    await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), purpose=PURPOSE)
+    await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), purposes={PURPOSE})
     await audit.record(db, AuditAction.USER_EMAIL_VERIFIED, actor_id=user.id, subject_id=user.id)
     return user
 
@@ -39,9 +39,7 @@ async def disown(db: AsyncSession, runtime: Runtime, *, token: str) -> None:
     user = await link_mails.consume(db, purpose=PURPOSE, token=token)
     if user.email_verified:
         raise errors.InvalidOneTimeToken("the account is verified")
-    await revocation.revoke_user_sessions(db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED)
-    await users.remove(db, user.id)
-    await audit.record(db, AuditAction.USER_DISOWNED, subject_id=user.id)
+    await account_deletion.remove_disowned(db, runtime, user=user)
 
 
 async def resend(db: AsyncSession, runtime: Runtime, *, email: str) -> None:

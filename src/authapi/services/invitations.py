@@ -1,6 +1,7 @@
 """Invitations: an administrator opens the door to one address, also where registration is closed."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,10 +9,13 @@ from authapi import clock, errors
 from authapi.database import hand_back_connection
 from authapi.emails import EmailAddress
 from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, Permission
+from authapi.models import OneTimeToken, Role
 from authapi.principal import Principal
+from authapi.repositories import one_time_tokens as token_rows
 from authapi.repositories import roles, users
 from authapi.runtime import Runtime
 from authapi.services import (
+    account_deletion,
     admin_trail,
     audit,
     delegation,
@@ -38,13 +42,14 @@ async def invite(
 ) -> None:
     """Mail a link with which the owner of the address makes an account with these roles.
 
-    Raises `InvalidEmail`, `EmailTaken`, `UnknownRole`, `CannotGrant`.
+    It replaces earlier ones. Raises `InvalidEmail`, `EmailTaken`, `UnknownRole`, `CannotGrant`.
     """
     address = parse_new_email(runtime, email)
     delegator = await delegation.load_delegator(db, principal, Permission.USERS_WRITE)
     await delegation.ensure_may_grant(db, delegator, await get_roles(db, role_names))
     if await users.find_by_email(db, email_canonical=address.canonical):
         raise errors.EmailTaken
+    await token_rows.void_invitations(db, email_canonical=address.canonical, now=clock.utc_now())
     token = await one_time_tokens.issue(
         db,
         runtime,
@@ -55,6 +60,7 @@ async def invite(
             "email_canonical": address.canonical,
             "roles": list(role_names),
             "locale": locale,
+            "inviter_id": str(principal.user_id),
         },
     )
     await mail_outbox.enqueue(
@@ -78,7 +84,8 @@ async def accept(
 ) -> SessionTokens:
     """Make the account that an invitation is for and log it in; its address is verified by the link.
 
-    Raises `InvalidOneTimeToken`, `WeakPassword`, `EmailTaken`, `HashingBusy`.
+    An unverified account that somebody else has made with the address gives way. Raises `InvalidOneTimeToken`,
+    also when the inviter could not invite to these roles any more, `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
     # Looked at first, used up last: a password that is refused must not cost the invitation.
     found = await one_time_tokens.find(db, purpose=PURPOSE, token=token)
@@ -86,13 +93,17 @@ async def accept(
     await hand_back_connection(db)
     password_hash = await hash_new_password(runtime, password, email=address.display, full_name=full_name)
     consumed = await one_time_tokens.consume(db, purpose=PURPOSE, token=token)
+    await account_deletion.make_room(db, runtime, email_canonical=address.canonical)
+    await roles.hold_rights(db)
+    assigned = await roles.find_by_names(db, consumed.data["roles"])
+    await _ensure_inviter_can_grant(db, consumed, assigned)
     user = await create_user(
         db,
         address=address,
         password_hash=password_hash,
         full_name=full_name,
         phone=None,
-        assigned=await roles.find_by_names(db, consumed.data["roles"]),
+        assigned=assigned,
         locale=consumed.data["locale"],
     )
     await ensure_fits_token(db, user_id=user.id)
@@ -108,3 +119,11 @@ async def accept(
         details={"invited": True},
     )
     return tokens
+
+
+async def _ensure_inviter_can_grant(db: AsyncSession, invitation: OneTimeToken, assigned: list[Role]) -> None:
+    # One that does not name its inviter is from a release before this rule.
+    inviter_id = invitation.data.get("inviter_id")
+    inviter = await users.find_by_id(db, UUID(inviter_id)) if inviter_id else None
+    if inviter is None or not delegation.can_grant(inviter, assigned, by=Permission.USERS_WRITE):
+        raise errors.InvalidOneTimeToken("the inviter may not grant these roles any more")

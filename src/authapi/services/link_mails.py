@@ -45,7 +45,7 @@ async def issue(
     """A link with a new token, which replaces the user's earlier one; it is good for his present address."""
     if user is None:
         # What issuing does for a user.
-        await token_rows.void_all(db, user_id=new_id(), now=clock.utc_now(), purpose=purpose)
+        await token_rows.void_all(db, user_id=new_id(), now=clock.utc_now(), purposes={purpose})
     token = await one_time_tokens.issue(
         db,
         runtime,

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import errors
 from authapi.emails import MalformedEmail, parse_email
-from authapi.enums import AuditAction, Outcome
+from authapi.enums import AuditAction, Outcome, RegistrationMode
 from authapi.repositories import password_credentials
 from authapi.runtime import Runtime
 from authapi.services import audit
@@ -38,19 +38,23 @@ async def log_in(
     """
     address = _canonical(email)
     with runtime.hasher.place():
-        user_id, stored = await _find_stored(db, address)
+        # Nobody's is asked for all the same: one statement less would show in the time.
+        found = await password_credentials.find_by_email_confidential(db, email_canonical=address or "")
+        user_id = found.user_id if found else None
+        is_hidden = found is not None and not found.email_verified and _hides_unverified(runtime)
         try:
             checked = await check_password(
                 db,
                 runtime,
                 identifier=address or email,
                 user_id=user_id,
-                stored=stored,
+                stored=found.password_hash if found and not is_hidden else None,
                 password=password,
                 device_token=device_token,
             )
         except errors.InvalidCredentials as refused:
-            await _record_failure(db, user_id, reason=str(refused.detail))
+            reason = "email_not_verified" if is_hidden else str(refused.detail)
+            await _record_failure(db, user_id, reason=reason)
             raise
     user = checked.user
     if not user.is_active:
@@ -82,11 +86,13 @@ def _canonical(email: str) -> str | None:
         return None
 
 
-async def _find_stored(db: AsyncSession, address: str | None) -> tuple[UUID | None, str | None]:
-    """The user of an address and the stored hash of his password; None for what there is not."""
-    # Nobody's is asked for all the same: one statement less would show in the time.
-    found = await password_credentials.find_by_email_confidential(db, email_canonical=address or "")
-    return found or (None, None)
+def _hides_unverified(runtime: Runtime) -> bool:
+    """Whether an account that is not verified must look like none.
+
+    Who has just registered an address with a password of his could otherwise log in with it to see whether the
+    account is his, which is whether the address was free.
+    """
+    return runtime.settings.registration.mode is RegistrationMode.VERIFY_FIRST
 
 
 async def _record_failure(db: AsyncSession, user_id: UUID | None, *, reason: str) -> None:

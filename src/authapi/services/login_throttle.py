@@ -20,8 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors, request_context
 from authapi.client_address import rate_limit_key
-from authapi.models import KnownDevice
-from authapi.repositories import login_throttles
+from authapi.enums import AuditAction
+from authapi.models import KnownDevice, User
+from authapi.repositories import audit_events, login_throttles, user_sessions
+from authapi.repositories import known_devices as device_rows
 from authapi.repositories.login_throttles import Count
 from authapi.runtime import Runtime
 from authapi.services import known_devices
@@ -115,9 +117,28 @@ async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
     await _take_back(db, attempt)
 
 
-async def unlock(db: AsyncSession, runtime: Runtime, *, identifier: str) -> None:
-    """Let everybody try an account's password again."""
-    await login_throttles.clear(db, [_account_key(runtime, identifier)])
+async def unlock(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
+    """Let everybody try a user's password and codes again, as if nobody had failed so far."""
+    now = clock.utc_now()
+    sources = await audit_events.list_addresses(
+        db, AuditAction.USER_LOGIN_FAILED, subject_id=user.id, since=now - WINDOW
+    )
+    own_budgets = {
+        "device": await device_rows.list_ids(db, user_id=user.id),
+        "session": [one.id for one in await user_sessions.list_live(db, user_id=user.id, now=now)],
+        "code": [user.id],
+    }
+    keys = [
+        _account_key(runtime, user.email_canonical),
+        *(_pair_key(runtime, user.email_canonical, rate_limit_key(source)) for source in sources),
+        *(_key(runtime, kind, str(id)) for kind, ids in own_budgets.items() for id in ids),
+    ]
+    await login_throttles.clear(db, keys)
+
+
+async def forget_codes(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> None:
+    """Forget the wrong codes of a second factor that is no more."""
+    await login_throttles.clear(db, [_key(runtime, "code", str(user_id))])
 
 
 async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDevice | None) -> Attempt:
@@ -159,13 +180,17 @@ def _rules_for_strangers(runtime: Runtime, identifier: str) -> dict[bytes, Rule]
     source = rate_limit_key(request_context.current().ip or "")
     return {
         _account_key(runtime, identifier): ACCOUNT,
-        _key(runtime, "pair", _folded(identifier), source): PAIR,
+        _pair_key(runtime, identifier, source): PAIR,
         _key(runtime, "source", source): SOURCE,
     }
 
 
 def _account_key(runtime: Runtime, identifier: str) -> bytes:
     return _key(runtime, "account", _folded(identifier))
+
+
+def _pair_key(runtime: Runtime, identifier: str, source: str) -> bytes:
+    return _key(runtime, "pair", _folded(identifier), source)
 
 
 def _folded(identifier: str) -> str:

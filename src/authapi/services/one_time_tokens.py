@@ -14,6 +14,12 @@ from authapi.runtime import Runtime
 from authapi.security import opaque_tokens
 
 PREFIX = "authapi_ott_"
+# What somebody who is logged in, or half of it, has begun: it ends with his sessions.
+BEGUN_IN_SESSIONS = frozenset({OneTimeTokenPurpose.CHANGE_EMAIL, OneTimeTokenPurpose.LOGIN_SECOND_FACTOR})
+# Each leads back to another address, whose owner may have no other way: neither a later one nor a new password
+# replaces it.
+WAYS_BACK = frozenset({OneTimeTokenPurpose.UNDO_EMAIL_CHANGE})
+ALL_BUT_WAYS_BACK = frozenset(OneTimeTokenPurpose) - WAYS_BACK
 SECOND_FACTOR_LIFETIME = timedelta(minutes=5)
 
 
@@ -25,13 +31,13 @@ async def issue(
     user_id: UUID | None,
     data: dict[str, Any] | None = None,
 ) -> str:
-    """A new token; the user's earlier ones of the same purpose die (ASVS 6.4.1, 6.4.3).
+    """A new token; the user's earlier ones of the same purpose die (ASVS 6.4.1, 6.4.3), unless they are ways back.
 
     Only its digest is stored. `data` says what consuming it will do and must hold no secret.
     """
     now = clock.utc_now()
-    if user_id is not None:
-        await one_time_tokens.void_all(db, user_id=user_id, now=now, purpose=purpose)
+    if user_id is not None and purpose not in WAYS_BACK:
+        await one_time_tokens.void_all(db, user_id=user_id, now=now, purposes={purpose})
     raw, digest = opaque_tokens.generate(PREFIX)
     await one_time_tokens.add(
         db,

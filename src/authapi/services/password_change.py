@@ -46,7 +46,7 @@ async def change_password(
         raise errors.Conflict("the password was changed meanwhile")
     await password_credentials.replace(db, user_id=user.id, password_hash=new_hash)
     await one_time_tokens.void_all(
-        db, user_id=user.id, now=clock.utc_now(), purpose=OneTimeTokenPurpose.RESET_PASSWORD
+        db, user_id=user.id, now=clock.utc_now(), purposes={OneTimeTokenPurpose.RESET_PASSWORD}
     )
     await revocation.revoke_user_sessions(
         db,

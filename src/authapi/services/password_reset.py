@@ -21,6 +21,7 @@ from authapi.services import (
     second_factors,
 )
 from authapi.services.new_passwords import hash_new_password
+from authapi.services.one_time_tokens import ALL_BUT_WAYS_BACK
 
 PURPOSE = OneTimeTokenPurpose.RESET_PASSWORD
 
@@ -83,8 +84,7 @@ async def reset(db: AsyncSession, runtime: Runtime, *, token: str, new_password:
     if user.email_verified:
         # A change of e-mail or a login that is under way may be a stranger's. What undoes a change of e-mail
         # stays: if a stranger made it, the reset is his, and the link the owner's only way back.
-        spared = OneTimeTokenPurpose.UNDO_EMAIL_CHANGE
-        await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), sparing=spared)
+        await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), purposes=ALL_BUT_WAYS_BACK)
     else:
         await _take_over(db, user)
     held = await users.count_held(db, user.id, now=clock.utc_now())

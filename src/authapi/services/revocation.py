@@ -10,9 +10,10 @@ from authapi import clock
 from authapi.database import after_commit
 from authapi.enums import AuditAction, RevocationReason
 from authapi.models import User
-from authapi.repositories import revocations, role_holders, user_sessions
+from authapi.repositories import one_time_tokens, revocations, role_holders, user_sessions
 from authapi.runtime import Runtime
 from authapi.services import audit
+from authapi.services.one_time_tokens import BEGUN_IN_SESSIONS
 
 
 async def revoke_user_sessions(
@@ -27,10 +28,14 @@ async def revoke_user_sessions(
 ) -> Sequence[UUID]:
     """End a user's sessions (all, `only` one, or all `sparing` one), with refresh and access tokens.
 
-    Returns the ids of the sessions that this call ended; each is on record. By session and not by time: a
-    login in the same second as a logout everywhere stays valid.
+    With all of them, or all but one, ends what was begun in them: a change of e-mail, half a login. Returns the
+    ids of the sessions that this call ended; each is on record. By session and not by time: a login in the same
+    second as a logout everywhere stays valid.
     """
     now = clock.utc_now()
+    if only is None:
+        # Before the sessions, as who confirms a change of e-mail takes them: crosswise they would deadlock.
+        await one_time_tokens.void_all(db, user_id=user_id, now=now, purposes=BEGUN_IN_SESSIONS)
     ended = await user_sessions.revoke(
         db,
         user_id=user_id,

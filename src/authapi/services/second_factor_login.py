@@ -13,6 +13,7 @@ from authapi.runtime import Runtime
 from authapi.security import opaque_tokens
 from authapi.services import audit, second_factors
 from authapi.services import one_time_tokens as one_time_token_service
+from authapi.services.known_devices import recognise
 from authapi.services.outcomes import reports_login
 from authapi.services.user_sessions import SessionTokens, open_session
 
@@ -49,11 +50,13 @@ async def challenge(
 
 
 @reports_login
-async def complete(db: AsyncSession, runtime: Runtime, *, mfa_token: str, code: str) -> SessionTokens:
+async def complete(
+    db: AsyncSession, runtime: Runtime, *, mfa_token: str, code: str, device_token: str | None = None
+) -> SessionTokens:
     """Open the session of a login whose password was right, with a code of the second factor.
 
-    Raises `InvalidMfaToken` (expired, finished, too many wrong codes), `InvalidCode`, `TooManyAttempts`,
-    `AccountDisabled`.
+    `device_token` names the device if the first step has not. Raises `InvalidMfaToken` (expired, finished, too
+    many wrong codes), `InvalidCode`, `TooManyAttempts`, `AccountDisabled`.
     """
     token_hash = opaque_tokens.digest(mfa_token)
     now = clock.utc_now()
@@ -76,8 +79,10 @@ async def complete(db: AsyncSession, runtime: Runtime, *, mfa_token: str, code: 
         raise
     if await one_time_tokens.consume(db, purpose=PURPOSE, token_hash=token_hash, now=now) is None:
         raise errors.InvalidMfaToken
-    device_id = token.data["device_id"]
-    device = await known_devices.find_live(db, UUID(device_id), now=now) if device_id else None
+    if device_id := token.data["device_id"]:
+        device = await known_devices.find_live(db, UUID(device_id), now=now)
+    else:
+        device = await recognise(db, runtime, user_id=user.id, device_token=device_token)
     tokens = await open_session(
         db,
         runtime,

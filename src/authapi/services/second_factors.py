@@ -1,6 +1,7 @@
 """Second factors: enrolling an authenticator app, its recovery codes, and checking what they show."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -74,6 +75,13 @@ async def remove(db: AsyncSession, *, user_id: UUID) -> None:
     if not await second_factors.remove_totp(db, user_id=user_id):
         raise errors.FactorNotFound
     await second_factors.replace_recovery_codes(db, user_id=user_id, code_hashes=[])
+
+
+async def remove_since(db: AsyncSession, *, user_id: UUID, since: datetime) -> None:
+    """Take away a second factor that was added after an instant; an earlier one stays."""
+    credential = await second_factors.find_totp(db, user_id=user_id)
+    if credential is not None and credential.created_at > since:
+        await remove(db, user_id=user_id)
 
 
 async def factors_of(db: AsyncSession, *, user_id: UUID) -> list[Factor]:

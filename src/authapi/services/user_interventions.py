@@ -39,9 +39,9 @@ async def log_out_user(db: AsyncSession, runtime: Runtime, principal: Principal,
 
 
 async def unlock_user(db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID) -> User:
-    """Forget the wrong passwords that throttle an account; raises `UserNotFound`, `CannotManageUser`."""
+    """Forget the wrong passwords and codes that throttle a user; raises `UserNotFound`, `CannotManageUser`."""
     user, _ = await hold_user(db, principal, user_id)
-    await login_throttle.unlock(db, runtime, identifier=user.email_canonical)
+    await login_throttle.unlock(db, runtime, user=user)
     await admin_trail.record(db, principal, AuditAction.USER_UNLOCKED, subject_id=user.id)
     return user
 
@@ -87,6 +87,7 @@ async def reset_second_factor(
     if user.id == principal.user_id:
         raise errors.CannotManageUser("one's own second factor")
     await second_factors.remove(db, user_id=user.id)
+    await login_throttle.forget_codes(db, runtime, user_id=user.id)
     await revocation.revoke_user_sessions(
         db,
         runtime,
