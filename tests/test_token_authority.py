@@ -151,6 +151,22 @@ class TestVerify:
         with pytest.raises(errors.InvalidAccessToken, match="session_revoked"):
             runtime.tokens.verify(token)
 
+    async def test_a_token_of_a_longer_lifetime_ends_with_the_shorter_one(
+        self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its revocation is kept for as long as tokens live now; without this it would come back after that."""
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime.tokens, "lifetime", timedelta(hours=12))
+            known, unknown = issue(runtime).token, issue(runtime).token
+            runtime.tokens.verify(known)
+        lives = runtime.tokens.lifetime + clock.SKEW_MARGIN
+        with time_machine.travel(clock.utc_now() + lives - timedelta(seconds=10)):
+            runtime.tokens.verify(known)
+        with time_machine.travel(clock.utc_now() + lives + timedelta(seconds=10)):
+            for token in (known, unknown):
+                with pytest.raises(errors.InvalidAccessToken, match="older_than_tokens_live"):
+                    runtime.tokens.verify(token)
+
     async def test_only_so_many_are_remembered(
         self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -194,6 +194,7 @@ class TokenAuthority:
             verified = VerifiedToken(claims, _principal(claims))
         except (InvalidAccessToken, ValueError) as invalid:
             raise errors.InvalidAccessToken(str(invalid)) from None
+        self._ensure_recent(claims, now)
         self._revocations.check(claims)
         self._remembered[digest] = verified
         if len(self._remembered) > MAX_REMEMBERED_TOKENS:
@@ -214,8 +215,15 @@ class TokenAuthority:
             known.claims.ensure_current(now)
         except InvalidAccessToken as invalid:
             raise errors.InvalidAccessToken(str(invalid)) from None
+        self._ensure_recent(known.claims, now)
         self._revocations.check(known.claims)
         return known
+
+    def _ensure_recent(self, claims: AccessTokenClaims, now: datetime) -> None:
+        # A revocation is kept for as long as a token lives today. One that was issued for longer, before the
+        # setting was lowered, would come back to life when its revocation goes.
+        if claims.iat + (self.lifetime + clock.SKEW_MARGIN).total_seconds() < now.timestamp():
+            raise errors.InvalidAccessToken("older_than_tokens_live")
 
     def _sign(self, claims: AccessTokenClaims) -> str:
         return encode_access_token(claims, key=self._signing_key())

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import httpx
@@ -10,6 +11,7 @@ import time_machine
 from fastapi import FastAPI
 
 from authapi import clock
+from authapi.repositories import users
 from authapi.services import housekeeping, user_provisioning
 from authapi.services.login_throttle import ACCOUNT, CODE, PAIR
 from tests.conftest import MakeApp, http_client
@@ -366,6 +368,19 @@ class TestInvitations:
         assert (await self.accept(client, second)).json()["data"]["role"] == "user"
         assert (await self.accept(client, await mails.token(other, "/accept-invitation"))).status_code == 201
 
+    async def test_an_administrator_who_has_the_address_meanwhile_stays(
+        self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
+    ) -> None:
+        admin, other, email = await accounts.admin(), await accounts.admin(), new_address()
+        await self.invite(client, admin, email, "user")
+        renamed = await client.patch(
+            f"/api/admin/users/{other.id}", json={"email": email}, headers=admin.headers
+        )
+        assert renamed.status_code == 200
+        response = await self.accept(client, await mails.token(email, "/accept-invitation"))
+        assert code(response) == "email_taken"
+        assert await log_in(client, email, PASSWORD) == 200
+
     async def test_who_registers_the_address_meanwhile_without_verifying_it_gives_way(
         self, client: httpx.AsyncClient, accounts: Accounts, mails: Mails
     ) -> None:
@@ -577,6 +592,32 @@ class TestInterventions:
         admin, user = await accounts.admin(), await accounts.register()
         with time_machine.travel(clock.utc_now().timestamp() + 16 * 60, tick=True):
             assert code(await self.call(client, admin, user, "logout")) == "reauthentication_required"
+
+
+class TestErasure:
+    async def test_who_is_brought_back_at_that_moment_stays(
+        self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        """Nothing that was answered is undone by an erasure that had chosen the account before."""
+        account, admin = await accounts.register(new_address()), await accounts.admin()
+        body = {"password": PASSWORD}
+        gone = await client.request("DELETE", "/api/profile", json=body, headers=account.headers)
+        assert gone.status_code == 200
+        runtime = app.state.runtime
+        later = clock.utc_now() + runtime.settings.account.deletion_grace + timedelta(days=1)
+        async with runtime.database.unit_of_work() as db:
+            if runtime.database.is_sqlite:
+                # One writer at a time: whoever comes second finds what the first has left.
+                assert await users.hold_deleted(db, before=later, limit=10) == [account.id]
+                return
+            await users.find_for_update(db, account.id)
+            async with runtime.database.unit_of_work() as erasing:
+                assert await users.hold_deleted(erasing, before=later, limit=10) == []
+        path = f"/api/admin/users/{account.id}/enable"
+        assert (await client.post(path, headers=admin.headers)).status_code == 200
+        async with runtime.database.unit_of_work() as db:
+            assert await users.hold_deleted(db, before=later, limit=10) == []
+        assert await log_in(client, account.email, PASSWORD) == 200
 
 
 class TestHousekeeping:

@@ -54,6 +54,20 @@ class TestLogin:
         me = await client.get(ME, headers={"Authorization": f"Bearer {token}"})
         assert me.json()["data"]["amr"] == ["pwd", "otp", "mfa"]
 
+    async def test_the_device_is_known_by_either_step(
+        self, client: httpx.AsyncClient, accounts: Accounts
+    ) -> None:
+        account = await accounts.register()
+        phone = await enroll(client, account)
+        body = {
+            "mfa_token": await first_step(client, account),
+            "code": phone.recovery_codes[0],
+            "device_token": account.data["device_token"],
+        }
+        assert (await client.post(LOGIN_MFA, json=body)).status_code == 200
+        export = await client.get("/api/profile/export", headers=account.headers)
+        assert len(export.json()["data"]["known_devices"]) == 1
+
     async def test_a_recovery_code_works_once(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
         phone = await enroll(client, await accounts.register())
         code = phone.recovery_codes[0].lower().replace("-", " ")
@@ -163,6 +177,12 @@ class TestRemoval:
         plain = await client.post(LOGIN, json={"email": phone.account.email, "password": PASSWORD})
         assert "access_token" in plain.json()["data"]
 
+    async def test_without_a_factor(self, client: httpx.AsyncClient, accounts: Accounts) -> None:
+        account = await accounts.register()
+        body = {"password": PASSWORD, "code": "000000"}
+        response = await client.request("DELETE", TOTP, json=body, headers=account.headers)
+        assert (response.status_code, code_of(response)) == (404, "factor_not_found")
+
     async def test_a_second_enrollment_is_refused(
         self, app: FastAPI, client: httpx.AsyncClient, accounts: Accounts, later: time_machine.Traveller
     ) -> None:
@@ -194,8 +214,17 @@ class TestRequiredByRole:
         assert login.json()["data"]["role"] == "admin"
         headers = {"Authorization": f"Bearer {login.json()['data']['access_token']}"}
         assert (await client.get("/api/admin/users", headers=headers)).status_code == 200
-        back = await client.patch(path, json={"requires_second_factor": False}, headers=headers)
-        assert back.status_code == 200
+        # Without the factor the role goes out of force, in the session that was opened with it too.
+        removal = {"password": PASSWORD, "code": phone.recovery_codes[0]}
+        assert (await client.request("DELETE", TOTP, json=removal, headers=headers)).status_code == 200
+        assert (await client.get("/api/admin/users", headers=headers)).status_code == 401
+        refreshed = await client.post(
+            "/api/auth/refresh", json={"refresh_token": login.json()["data"]["refresh_token"]}
+        )
+        headers = {"Authorization": f"Bearer {refreshed.json()['data']['access_token']}"}
+        me = (await client.get(ME, headers=headers)).json()["data"]
+        assert (me["role"], me["amr"]) == (None, ["pwd"])
+        assert (await client.get("/api/admin/users", headers=headers)).status_code == 403
 
     async def test_nothing_else_of_a_built_in_role_can_be_changed(
         self, client: httpx.AsyncClient, accounts: Accounts

@@ -99,6 +99,18 @@ class TestReset:
         known = await log_in(client, account.email, NEW_PASSWORD, device_token=device_token)
         assert known.status_code == 200
 
+    async def test_devices_of_before_are_strangers(
+        self, client: httpx.AsyncClient, app: FastAPI, account: Account, mails: Mails
+    ) -> None:
+        """Whoever has known the old password has none left that lets him guess more often than strangers."""
+        await forgot(client, account.email)
+        assert (await reset(client, await mails.token(account.email, PAGE))).status_code == 200
+        for number in range(login_throttle.ACCOUNT.free):
+            async with http_client(app, address=f"198.51.100.{number}") as stranger:
+                await log_in(stranger, account.email, "wrong")
+        guess = await log_in(client, account.email, "wrong", device_token=account.data["device_token"])
+        assert guess.status_code == 429
+
     async def test_a_password_that_is_refused_does_not_cost_the_link(
         self, client: httpx.AsyncClient, account: Account, mails: Mails
     ) -> None:

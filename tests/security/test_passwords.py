@@ -398,15 +398,17 @@ class TestEqualWork:
         ids=lambda stored: f"{len(stored)} characters" if stored else "empty",
     )
     @pytest.mark.parametrize("pepper", [None, PepperRing(current=PEPPER)])
-    @pytest.mark.parametrize("password", ["wrong", "nul\0"])
+    # Of the last one an imported hash may be of two forms: as it was typed, and normalised.
+    @pytest.mark.parametrize("password", ["wrong", "nul\0", "wrong \N{LATIN SMALL LIGATURE FI}"])
     def test_mismatch(self, stored: str, pepper: PepperRing | None, password: str, spent: list[int]) -> None:
         hasher = PasswordHasher(rounds=7, pepper=pepper)
         spent.clear()
         hasher.verify_dummy(password)
-        assert spent == [2**7]
+        assert set(spent) == {2**7}
+        for_nobody = sum(spent)
         spent.clear()
         assert not hasher.verify(password, stored).matches
-        assert sum(spent) == 2**7
+        assert sum(spent) == for_nobody
 
     def test_no_password_matches_the_dummy(self) -> None:
         assert HASHER.identify(passwords._DUMMY.format(rounds=4)) == "bcrypt_sha256"

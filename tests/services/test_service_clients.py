@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from authapi import errors
+from authapi import clock, errors
 from authapi.enums import AuditAction
 from authapi.models import AuditEvent, ServiceClient, UserSession
 from authapi.repositories import service_clients as repository
@@ -30,12 +31,13 @@ async def revoke(runtime: Runtime, client: Client) -> None:
         await service_clients.revoke_client(db, runtime, client_id=client.client_id)
 
 
-async def log_in(runtime: Runtime, account: Account, client: Client) -> None:
+async def log_in(runtime: Runtime, account: Account, client: Client) -> UUID:
     """The end of a login: the password was right, now the session is opened."""
     async with runtime.database.unit_of_work() as db:
         user = await users.find_for_update(db, account.id)
         assert user is not None
-        await open_session(db, runtime, user=user, amr=["pwd"], client_id=client.client_id)
+        tokens = await open_session(db, runtime, user=user, amr=["pwd"], client_id=client.client_id)
+    return tokens.user_session.id
 
 
 class TestCreate:
@@ -116,6 +118,20 @@ class TestRevoke:
         with pytest.raises(errors.InvalidAccessToken):
             runtime.tokens.verify(late.access_token)
 
+    async def test_its_sessions_are_locked_in_the_order_of_all_who_lock_several(
+        self, runtime: Runtime, accounts: Accounts
+    ) -> None:
+        """Crosswise with a logout everywhere they would deadlock."""
+        client, account = await register_client(runtime), await accounts.register()
+        opened = [await log_in(runtime, account, client) for _ in range(5)]
+        # A row that has changed lies behind the others.
+        async with runtime.database.unit_of_work() as db:
+            first = update(UserSession).where(UserSession.id == opened[0])
+            await db.execute(first.values(ip="203.0.113.9"))
+        async with runtime.database.reading() as db:
+            listed = await repository.list_sessions(db, client.client_id, expired_before=clock.utc_now())
+        assert [row[1] for row in listed] == sorted(opened)
+
     async def test_a_login_that_was_still_hashing_opens_no_session(
         self, runtime: Runtime, accounts: Accounts
     ) -> None:
@@ -133,7 +149,8 @@ class TestRevoke:
         results = await asyncio.gather(
             *tasks[:4], revoke(runtime, client), *tasks[4:], return_exceptions=True
         )
-        assert all(result is None or isinstance(result, errors.InvalidClient) for result in results), results
+        failures = [result for result in results if isinstance(result, BaseException)]
+        assert all(isinstance(failure, errors.InvalidClient) for failure in failures), failures
         async with runtime.database.reading() as db:
             alive = select(UserSession).where(
                 UserSession.client_id == client.client_id, UserSession.revoked_at.is_(None)

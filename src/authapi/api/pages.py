@@ -143,9 +143,9 @@ async def reset_password_form(
 @router.get(mail_links.CONFIRM_EMAIL_CHANGE)
 @limits.public
 async def confirm_email_change_page(request: Request, db: DbSession, token: TokenQuery = "") -> HTMLResponse:
-    """Ask whether to use the new address."""
-    found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.CHANGE_EMAIL, token=token)
-    return page(request, "confirm_email_change", token=token, email=found.data["email"])
+    """Ask whether to use the new address, and show for which account: a stranger may offer his to the owner."""
+    user, new_email = await email_change.find_account(db, token=token)
+    return page(request, "confirm_email_change", token=token, user=user, email=new_email)
 
 
 @router.post(mail_links.CONFIRM_EMAIL_CHANGE, dependencies=SENT_BY_US)

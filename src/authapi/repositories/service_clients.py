@@ -44,12 +44,17 @@ async def list_all(db: AsyncSession) -> list[ServiceClient]:
 async def list_sessions(
     db: AsyncSession, client_id: str, *, expired_before: datetime
 ) -> Sequence[tuple[UUID, UUID]]:
-    """User id and session id of the client's sessions that have not ended, nor expired before an instant."""
+    """User id and session id of the client's sessions that have not ended, nor expired before an instant.
+
+    Sorted by session, as all who lock several sessions lock them.
+    """
     rows = await db.execute(
-        select(UserSession.user_id, UserSession.id).where(
+        select(UserSession.user_id, UserSession.id)
+        .where(
             UserSession.client_id == client_id,
             UserSession.revoked_at.is_(None),
             UserSession.expires_at > expired_before,
         )
+        .order_by(UserSession.id)
     )
     return [(user_id, user_session_id) for user_id, user_session_id in rows]

@@ -31,6 +31,8 @@ from authapi.models import User, UserSession
 from authapi.models.base import table_of, values_of
 from authapi.repositories.dialect import split_list
 
+PASSWORD_AMR = "pwd"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
@@ -174,6 +176,12 @@ async def hold_live(db: AsyncSession, *, user_id: UUID, now: datetime) -> dateti
         .returning(UserSession.last_used_at)
     )
     return max((await db.scalars(statement)).all(), default=None)
+
+
+async def forget_second_factor(db: AsyncSession, *, user_id: UUID, at: datetime) -> None:
+    """Make the user's sessions count as opened by the password alone (RFC 8176)."""
+    statement = _update_in_order(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
+    await db.execute(statement.values(amr=[PASSWORD_AMR], updated_at=at))
 
 
 def _update_in_order(*conditions: ColumnElement[bool]) -> Update:

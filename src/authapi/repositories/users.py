@@ -222,7 +222,10 @@ async def count_exactly(db: AsyncSession) -> int:
     return await db.scalar(counted) or 0
 
 
-async def list_deleted(db: AsyncSession, *, before: datetime, limit: int) -> Sequence[UUID]:
-    """Accounts that were deleted before an instant, the oldest first."""
+async def hold_deleted(db: AsyncSession, *, before: datetime, limit: int) -> Sequence[UUID]:
+    """Accounts that were deleted before an instant, the oldest first, locked; not those that somebody else holds.
+
+    Who brings one of them back either has been first, or waits and finds it gone.
+    """
     statement = select(User.id).where(User.deleted_at < before).order_by(User.deleted_at).limit(limit)
-    return (await db.scalars(statement)).all()
+    return (await db.scalars(statement.with_for_update(skip_locked=True))).all()

@@ -9,7 +9,7 @@ import hmac
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -182,9 +182,11 @@ class PasswordHasher:
         except UnusableHash as reason:
             logger.warning("a stored hash %s", reason)
             target = None
-        matches = None if target is None else self._matches(password, text, target)
+        forms = _forms(password, text, target)
+        matches = None if target is None else self._matches(forms, target)
         if target is None or not matches:
-            self._top_up(text, spent=target.bcrypt_rounds if target and matches is False else None)
+            hashed = 0 if matches is None else len(forms)
+            self._top_up(password, text, hashed=hashed, rounds=target.bcrypt_rounds if target else None)
             return _NO_MATCH
         if target.pepper == self._peppers.current and not self._context.needs_update(target.hash):
             return Verification(matches=True)
@@ -196,7 +198,7 @@ class PasswordHasher:
             text = normalise(password)
         except PasswordNotHashable:
             return
-        self._burn(text, rounds=self._rounds)
+        self._top_up(password, text, hashed=0, rounds=None)
 
     def scheme_of(self, stored: str) -> str:
         """Return the scheme of a hash that `verify` would compute; raises UnusableHash for any other."""
@@ -215,10 +217,8 @@ class PasswordHasher:
         hashed: str = self._context.hash(_keyed(text, pepper))
         return prefix + hashed
 
-    def _matches(self, password: str, text: str, target: _Stored) -> bool | None:
+    def _matches(self, forms: Collection[str], target: _Stored) -> bool | None:
         """Compute the stored hash; None if passlib refused to, and so spent no time on it."""
-        # Where a foreign hash was made, the password may not have been normalised.
-        forms = {_keyed(text, target.pepper)} if target.scheme == _DEFAULT_SCHEME else {text, password}
         try:
             return any(self._context.verify(form, target.hash) for form in forms)
         except Exception as exc:
@@ -258,17 +258,32 @@ class PasswordHasher:
             return None, None
         return (scheme, parsed) if parsed.checksum else (None, None)
 
-    def _top_up(self, text: str, *, spent: int | None) -> None:
-        """Bring the work of a failed verify up to that for an unknown user, or time would tell them apart."""
-        if spent is None:
-            self._burn(text, rounds=self._rounds)
-            return
-        # 2**r + 2**r + 2**(r+1) + ... + 2**(R-1) is exactly 2**R.
-        for rounds in range(spent, self._rounds):
-            self._burn(text, rounds=rounds)
+    def _top_up(self, password: str, text: str, *, hashed: int, rounds: int | None) -> None:
+        """Bring the work of a failed verify up to that for an unknown user, or time would tell them apart.
+
+        So many forms of the password were `hashed` with bcrypt of `rounds`, None with something else. Everybody's
+        costs as much as an imported hash, for which the form that was typed is tried as well.
+        """
+        for number in range(len({password, text})):
+            if number >= hashed or rounds is None:
+                self._burn(text, rounds=self._rounds)
+                continue
+            # 2**r + 2**r + 2**(r+1) + ... + 2**(R-1) is exactly 2**R.
+            for missing in range(rounds, self._rounds):
+                self._burn(text, rounds=missing)
 
     def _burn(self, text: str, *, rounds: int) -> None:
         self._context.verify(_keyed(text, self._peppers.current), _DUMMY.format(rounds=rounds))
+
+
+def _forms(password: str, text: str, target: _Stored | None) -> Collection[str]:
+    """The forms of a password whose hash the stored one may be."""
+    if target is None:
+        return ()
+    if target.scheme == _DEFAULT_SCHEME:
+        return (_keyed(text, target.pepper),)
+    # Where a foreign hash was made, the password may not have been normalised.
+    return {text, password}
 
 
 def _load_backends() -> None:

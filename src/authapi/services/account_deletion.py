@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock
-from authapi.enums import AuditAction, MailKind, OneTimeTokenPurpose, RevocationReason
+from authapi.enums import AuditAction, BuiltInRole, MailKind, OneTimeTokenPurpose, RevocationReason
 from authapi.models import User
 from authapi.principal import Principal
 from authapi.repositories import one_time_tokens, users
@@ -55,22 +55,25 @@ async def mark_deleted(db: AsyncSession, runtime: Runtime, *, user: User, actor_
     await users.save_changes(db)
 
 
-async def remove_disowned(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
-    """Remove an account at once that was never verified, because the owner of its address wants the address."""
-    await revocation.revoke_user_sessions(db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED)
-    await users.remove(db, user.id)
-    await audit.record(db, AuditAction.USER_DISOWNED, subject_id=user.id)
-
-
 async def make_room(db: AsyncSession, runtime: Runtime, *, email_canonical: str) -> None:
-    """Remove an unverified account of an address whose owner has just shown that it is his; no other."""
+    """Delete an account that has the address of somebody who has just shown that it is his.
+
+    Only one that was never verified and has no more than everybody has; softly, so that an administrator, who may
+    have made it, can bring it back.
+    """
     squatter = await users.find_by_email(db, email_canonical=email_canonical)
     if squatter is None:
         return
     # As it is once nobody else changes it: it may have been verified this moment.
     squatter = await users.find_for_update(db, squatter.id)
-    if squatter is not None and not squatter.email_verified and squatter.email_canonical == email_canonical:
-        await remove_disowned(db, runtime, user=squatter)
+    if (
+        squatter is not None
+        and squatter.email_canonical == email_canonical
+        and not squatter.email_verified
+        and set(squatter.role_names) <= {BuiltInRole.USER}
+    ):
+        await mark_deleted(db, runtime, user=squatter, actor_id=squatter.id)
+        await audit.record(db, AuditAction.USER_DISOWNED, subject_id=squatter.id)
 
 
 async def erase(db: AsyncSession, *, user_id: UUID) -> None:
@@ -83,7 +86,7 @@ async def erase(db: AsyncSession, *, user_id: UUID) -> None:
 async def erase_due(db: AsyncSession, runtime: Runtime, *, limit: int) -> int:
     """Erase accounts whose grace is over; returns how many."""
     before = clock.utc_now() - runtime.settings.account.deletion_grace
-    due = await users.list_deleted(db, before=before, limit=limit)
+    due = await users.hold_deleted(db, before=before, limit=limit)
     for user_id in due:
         await erase(db, user_id=user_id)
     return len(due)

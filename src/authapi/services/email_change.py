@@ -75,6 +75,18 @@ async def request_change(
     )
 
 
+async def find_account(db: AsyncSession, *, token: str) -> tuple[User, str]:
+    """The account that a token changes and the new address, for a page that asks first.
+
+    Raises `InvalidOneTimeToken`.
+    """
+    found = await one_time_tokens.find(db, purpose=OneTimeTokenPurpose.CHANGE_EMAIL, token=token)
+    user = await users.find_by_id(db, found.user_id) if found.user_id else None
+    if user is None or not user.is_active:
+        raise errors.InvalidOneTimeToken
+    return user, found.data["email"]
+
+
 async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
     """Make the new address the account's; the old one gets a link that undoes it for some days.
 

@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock, errors
-from authapi.enums import AuditAction, OneTimeTokenPurpose, Outcome
+from authapi.enums import AuditAction, OneTimeTokenPurpose, Outcome, RevocationReason
 from authapi.models import User
 from authapi.repositories import one_time_tokens as token_rows
 from authapi.repositories import users
 from authapi.runtime import Runtime
-from authapi.services import account_deletion, audit, link_mails
+from authapi.services import audit, link_mails, revocation
 
 PURPOSE = OneTimeTokenPurpose.VERIFY_EMAIL
 
@@ -39,7 +39,9 @@ async def disown(db: AsyncSession, runtime: Runtime, *, token: str) -> None:
     user = await link_mails.consume(db, purpose=PURPOSE, token=token)
     if user.email_verified:
         raise errors.InvalidOneTimeToken("the account is verified")
-    await account_deletion.remove_disowned(db, runtime, user=user)
+    await revocation.revoke_user_sessions(db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED)
+    await users.remove(db, user.id)
+    await audit.record(db, AuditAction.USER_DISOWNED, subject_id=user.id)
 
 
 async def resend(db: AsyncSession, runtime: Runtime, *, email: str) -> None:

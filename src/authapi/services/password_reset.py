@@ -87,8 +87,9 @@ async def reset(db: AsyncSession, runtime: Runtime, *, token: str, new_password:
         await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), purposes=ALL_BUT_WAYS_BACK)
     else:
         await _take_over(db, user)
-    held = await users.count_held(db, user.id, now=clock.utc_now())
-    device_token = await known_devices.remember(db, runtime, user_id=user.id, held=held.devices)
+    # Whoever has known the old password keeps no device that lets him try more often than strangers.
+    await device_rows.forget(db, user_id=user.id)
+    device_token = await known_devices.remember(db, runtime, user_id=user.id, held=0)
     await audit.record(db, AuditAction.USER_PASSWORD_RESET, actor_id=user.id, subject_id=user.id)
     await notifications.notify(db, runtime, user=user, kind=MailKind.PASSWORD_CHANGED)
     return device_token
@@ -106,7 +107,6 @@ async def _take_over(db: AsyncSession, user: User) -> None:
     user.email_verified_at = clock.utc_now()
     await users.save_changes(db)
     await token_rows.void_all(db, user_id=user.id, now=clock.utc_now())
-    await device_rows.forget(db, user_id=user.id)
     with suppress(errors.FactorNotFound):
         await second_factors.remove(db, user_id=user.id)
     await audit.record(db, AuditAction.USER_EMAIL_VERIFIED, actor_id=user.id, subject_id=user.id)

@@ -2,12 +2,13 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from authapi import clock, errors
 from authapi.enums import AuditAction, MailKind
 from authapi.models import User
 from authapi.principal import Principal
-from authapi.repositories import users
+from authapi.repositories import user_sessions, users
 from authapi.runtime import Runtime
-from authapi.services import audit, authorization, notifications, second_factors
+from authapi.services import audit, authorization, notifications, revocation, second_factors
 from authapi.services.password_check import check_password_of_caller
 from authapi.services.second_factors import Enrollment
 
@@ -34,10 +35,18 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, c
 async def remove(
     db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str, code: str
 ) -> None:
-    """Remove the authenticator app, after password and code; raises `FactorNotFound`, `InvalidCode`."""
+    """Remove the authenticator app, after password and code; raises `FactorNotFound`, `InvalidCode`.
+
+    Sessions that were opened with it go on as if they were not: roles that require it are out of force.
+    """
     user = await _owner(db, runtime, principal=principal, password=password)
+    if not await second_factors.factors_of(db, user_id=user.id):
+        raise errors.FactorNotFound
     await second_factors.verify_code(db, runtime, user_id=user.id, code=code)
     await second_factors.remove(db, user_id=user.id)
+    await user_sessions.forget_second_factor(db, user_id=user.id, at=clock.utc_now())
+    if any(role.requires_second_factor for role in user.roles):
+        await revocation.void_access_tokens(db, runtime, user=user)
     await _announce(db, runtime, user, principal, AuditAction.SECOND_FACTOR_REMOVED, MailKind.FACTOR_REMOVED)
 
 

@@ -81,7 +81,8 @@ async def update_user(
 ) -> User:
     """Set the given fields, which must be `EDITABLE_FIELDS`; another address counts as not verified.
 
-    Raises `UserNotFound`, `CannotManageUser`, `InvalidEmail`, `EmailTaken`, `ValueError` for another field.
+    Raises `UserNotFound`, `CannotManageUser`, `InvalidEmail`, `EmailTaken`, `ValueError` for another field, and
+    `CannotManageUser` for one's own address: with a reset there it would be a way around password and code.
     """
     if not changes.keys() <= EDITABLE_FIELDS:
         raise ValueError(f"not editable: {sorted(changes.keys() - EDITABLE_FIELDS)}")
@@ -92,6 +93,8 @@ async def update_user(
     user, _ = await hold_user(db, principal, user_id)
     changed = sorted(name for name in changes if getattr(user, name) != values[name])
     has_other_address = user.email_canonical != values.get("email_canonical", user.email_canonical)
+    if has_other_address and user.id == principal.user_id:
+        raise errors.CannotManageUser("one's own address")
     if has_other_address:
         user.email_verified_at = None
     for name, value in values.items():

@@ -175,6 +175,14 @@ class TestUpdate:
             response = await client.post(LOGIN, json={"email": email, "password": PASSWORD})
             assert response.status_code == status
 
+    async def test_not_ones_own_address(self, admin: Caller) -> None:
+        """With a password reset there, a stolen token would get around the password and the second factor."""
+        own = f"{USERS}/{admin.account.id}"
+        error = await admin.send("PATCH", own, {"email": "me@example.net"}, expect=403)
+        assert error["code"] == "cannot_manage_user"
+        same = {"email": admin.account.email.upper(), "full_name": "Ada"}
+        assert (await admin.send("PATCH", own, same))["full_name"] == "Ada"
+
     async def test_a_taken_address(self, admin: Caller, accounts: Accounts) -> None:
         await accounts.register("ada@example.com")
         account = await accounts.register("bob@example.com")
