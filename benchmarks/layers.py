@@ -26,9 +26,10 @@ from authapi import clock
 from authapi.logs import configure_logging
 from authapi.main import create_app
 from authapi.middleware.request_context import RequestContextMiddleware
-from authapi.rate_limit import RateLimitOptions, RateLimits, rate_limit_header_lines
+from authapi.rate_limit import RateLimits, rate_limit_header_lines
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import Algorithm, generate_signing_key
+from authapi.setting_groups import RateLimitSettings
 from authapi.settings import load_settings
 from authapi.token_authority import TimedKey
 from benchmarks.figures import Figures, arguments_of
@@ -62,7 +63,7 @@ def _name(entry: Middleware) -> str:
 
 def limit() -> ASGIApp:
     """The limit of a user, counted in memory, and its headers."""
-    limits = RateLimits(RateLimitOptions(user=PLENTY), identify=lambda _: "somebody")
+    limits = RateLimits(RateLimitSettings(user=PLENTY), identify=lambda _: "somebody")
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         await limits.spend(Request(scope), name="user", endpoint="me")

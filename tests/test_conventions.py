@@ -64,6 +64,7 @@ PUBLIC_ROUTES = {
     "mailbox_page",
     # In production to addresses that the operator has named.
     "metrics",
+    "openapi_document",
     "public_search",
     "ready",
     "redoc",

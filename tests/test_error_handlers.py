@@ -10,7 +10,7 @@ import httpx
 import pytest
 import sqlalchemy
 from fastapi import APIRouter, FastAPI, HTTPException, Request
-from pydantic import Field, field_validator
+from pydantic import Field, IPvAnyAddress, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -51,6 +51,8 @@ class Form(RequestModel):
     id: FromString[UUID] | None = None
     tags: Annotated[list[str], Field(max_length=2)] = []  # noqa: RUF012 - pydantic copies defaults
     nested: dict[str, int] = {}  # noqa: RUF012
+    secret: Annotated[SecretStr, Field(min_length=1, max_length=8)] = SecretStr("secret")
+    ip: IPvAnyAddress | None = None
     picky: str = ""
     ours: str = ""
 
@@ -235,6 +237,9 @@ class TestValidation:
             ({"tags": SECRET}, "tags", "wrong_type", "This must be a list."),
             ({"tags": ["a", "b", "c"]}, "tags", "too_long", "This must have at most 2 items."),
             ({"nested": [SECRET]}, "nested", "wrong_type", "This must be an object."),
+            ({"secret": SECRET}, "secret", "too_long", "This must have at most 8 characters."),
+            ({"secret": ""}, "secret", "too_short", "This must have at least 1 characters."),
+            ({"ip": SECRET}, "ip", "wrong_format", "This must be an IP address, such as 203.0.113.7."),
             ({"picky": SECRET}, "picky", "invalid", "This value is not valid."),
             ({"ours": SECRET}, "ours", "phone_invalid", "Write the number with its country code."),
             ({"ours": "context"}, "ours", "invalid", "This value is not valid."),

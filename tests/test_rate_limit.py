@@ -25,11 +25,11 @@ from authapi.rate_limit import (
     LIMIT_NAMES,
     Identify,
     LimitedRoute,
-    RateLimitOptions,
     RateLimits,
     limits,
     rate_limit_headers,
 )
+from authapi.setting_groups import RateLimitSettings
 
 pytestmark = pytest.mark.one_database
 
@@ -142,13 +142,13 @@ async def show_invalid(request: Request, error: Exception) -> Response:
 
 
 def create_app(
-    options: RateLimitOptions | None = None,
+    options: RateLimitSettings | None = None,
     *,
     identify: Identify | None = None,
     proxies: tuple[str, ...] = (),
 ) -> FastAPI:
     app = FastAPI()
-    app.state.rate_limits = RateLimits(options or RateLimitOptions(), identify=identify)
+    app.state.rate_limits = RateLimits(options or RateLimitSettings(), identify=identify)
     app.include_router(router, prefix="/api")
     app.router.routes.append(Route("/verify", verify))
     app.add_exception_handler(AuthApiError, show_authapi_error)
@@ -239,7 +239,7 @@ class TestLimitedRoute:
         assert calls == ["dependency"] * 5
 
     async def test_a_refused_request_costs_nothing(self) -> None:
-        app = create_app(RateLimitOptions(auth="2/second"))
+        app = create_app(RateLimitSettings(auth="2/second"))
         assert await statuses(app, "/api/sync", 10) == [200] * 2 + [429] * 8
         await asyncio.sleep(1.05)
         assert await statuses(app, "/api/sync", 3) == [200] * 2 + [429]
@@ -255,19 +255,19 @@ class TestLimitedRoute:
         assert await statuses(app, "/api/service", 20) == [200] * 20
 
     async def test_two_apps_in_one_process_have_limits_of_their_own(self) -> None:
-        strict, generous = create_app(RateLimitOptions(auth="1/minute")), create_app()
+        strict, generous = create_app(RateLimitSettings(auth="1/minute")), create_app()
         assert await statuses(strict, "/api/sync") == [200] + [429] * 6
         assert await statuses(generous, "/api/sync") == FIVE_OF_SEVEN
         assert await statuses(strict, "/api/sync", 1) == [429]
 
     async def test_switched_off(self) -> None:
-        async with client_of(create_app(RateLimitOptions(enabled=False))) as client:
+        async with client_of(create_app(RateLimitSettings(enabled=False))) as client:
             answers = [await client.get("/api/sync") for _ in range(20)]
         assert {answer.status_code for answer in answers} == {200}
         assert "X-RateLimit-Limit" not in answers[0].headers
 
     async def test_several_limits_in_one(self) -> None:
-        async with client_of(create_app(RateLimitOptions(auth="3/second;4/hour"))) as client:
+        async with client_of(create_app(RateLimitSettings(auth="3/second;4/hour"))) as client:
             answers = [await client.get("/api/sync") for _ in range(4)]
             assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
             await asyncio.sleep(1.05)
@@ -300,7 +300,7 @@ class TestHeaders:
         assert answer.headers["X-RateLimit-Remaining"] == "0"
 
     async def test_retry_after_is_enough(self) -> None:
-        app = create_app(RateLimitOptions(auth="1/second"))
+        app = create_app(RateLimitSettings(auth="1/second"))
         async with client_of(app) as client:
             await client.get("/api/sync")
             answer = await client.get("/api/sync")
@@ -322,14 +322,14 @@ class TestHeaders:
 
 class TestSpendByHand:
     async def test_a_plain_route(self) -> None:
-        app = create_app(RateLimitOptions(service="2/minute"))
+        app = create_app(RateLimitSettings(service="2/minute"))
         async with client_of(app) as client:
             answers = [await client.get("/verify") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
 
     async def test_a_second_limit_by_what_the_request_asks(self) -> None:
-        async with client_of(create_app(RateLimitOptions(refresh="9/minute"))) as client:
+        async with client_of(create_app(RateLimitSettings(refresh="9/minute"))) as client:
             answers = [await client.post("/api/token?grant_type=password") for _ in range(6)]
             assert [answer.status_code for answer in answers] == [200] * 5 + [429]
             assert answers[0].headers["X-RateLimit-Limit"] == "5"
@@ -397,7 +397,7 @@ def identify(request: Request) -> str | None:
 
 @pytest.mark.parametrize("path", ["/api/user", "/api/admin"])
 class TestPerUser:
-    OPTIONS = RateLimitOptions(user="3/minute", admin="3/minute")
+    OPTIONS = RateLimitSettings(user="3/minute", admin="3/minute")
 
     async def _status(self, app: FastAPI, path: str, token: str, address: str = HERE) -> int:
         async with client_of(app, address) as client:
@@ -497,7 +497,7 @@ class TestOptions:
     @pytest.mark.parametrize("name", LIMIT_NAMES)
     def test_a_limit_that_cannot_be_read_stops_the_start(self, name: str, limit: str) -> None:
         with pytest.raises(ValueError, match=rf"^AUTHAPI_RATE_LIMIT__{name.upper()}: [^\n]+$"):
-            RateLimits(RateLimitOptions(**{name: limit}))  # type: ignore[arg-type]
+            RateLimits(RateLimitSettings(**{name: limit}))
 
     @pytest.mark.parametrize(
         "url",
@@ -514,19 +514,19 @@ class TestOptions:
     )
     def test_a_storage_url_that_cannot_be_read_stops_the_start(self, url: str) -> None:
         with pytest.raises(ValueError, match=r"^AUTHAPI_RATE_LIMIT__STORAGE_URL [^\n]+$") as caught:
-            RateLimits(RateLimitOptions(storage_url=url))
+            RateLimits(RateLimitSettings(storage_url=url))
         assert "hunter" not in str(caught.value)
         assert caught.value.__suppress_context__
 
     def test_what_is_switched_off_is_checked_all_the_same(self) -> None:
         with pytest.raises(ValueError, match="AUTHAPI_RATE_LIMIT__AUTH"):
-            RateLimits(RateLimitOptions(enabled=False, auth="nonsense"))
+            RateLimits(RateLimitSettings(enabled=False, auth="nonsense"))
 
     @pytest.mark.parametrize("limit", ["5 per minute", "100/2hours", "5/minute;50/hour", "1/second, 9/day"])
     def test_what_limits_understands_is_understood(self, limit: str) -> None:
-        RateLimits(RateLimitOptions(auth=limit))
+        RateLimits(RateLimitSettings(auth=limit))
 
     async def test_memory_never_fails(self) -> None:
-        rate_limits = RateLimits(RateLimitOptions())
+        rate_limits = RateLimits(RateLimitSettings())
         assert not rate_limits.is_storage_down
         await rate_limits.close()

@@ -13,9 +13,10 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from authapi.errors import AuthApiError
-from authapi.rate_limit import LimitedRoute, RateLimitOptions, RateLimits, limits
+from authapi.rate_limit import LimitedRoute, RateLimits, limits
 from authapi.rate_limit_redis import RedisStorage
 from authapi.rate_limit_storage import REDIS_TIMEOUT, FallbackStorage
+from authapi.setting_groups import RateLimitSettings
 from tests.support import redis_server as redis_module
 from tests.support.processes import scratch_directory
 from tests.support.redis_server import RedisServer, start_redis
@@ -59,7 +60,7 @@ def _server(own_redis: RedisServer) -> RedisServer:
 async def worker(server: RedisServer, *, auth: str = "5/minute") -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of one more worker process's app."""
     app = FastAPI()
-    app.state.rate_limits = RateLimits(RateLimitOptions(storage_url=server.url, auth=auth))
+    app.state.rate_limits = RateLimits(RateLimitSettings(storage_url=server.url, auth=auth))
     app.include_router(router)
     app.add_exception_handler(AuthApiError, show_error)
     transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 1234))

@@ -225,6 +225,53 @@ class TestValues:
         (problem,) = refusal(PROXY__TRUSTED=networks)
         assert problem.startswith("AUTHAPI_PROXY__TRUSTED: ")
 
+    @pytest.mark.parametrize("networks", ["0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0,::/0"])
+    def test_not_everybody_is_a_proxy(self, networks: str) -> None:
+        assert refusal(PROXY__TRUSTED=networks) == [
+            "AUTHAPI_PROXY__TRUSTED: must not trust everybody; name the proxies' addresses"
+        ]
+        # Whom a list only lets in may be anybody.
+        assert load(ADMIN__ALLOWED_IPS=networks, METRICS__ALLOWED_IPS=networks)
+
+    @pytest.mark.parametrize(
+        ("given", "used"),
+        [
+            ("*", "*"),
+            ("HTTPS://App.Example.com/", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ],
+    )
+    def test_origins_of_browser_apps(self, given: str, used: str) -> None:
+        assert load(CORS__ALLOWED_ORIGINS=given).cors.allowed_origins == [used]
+
+    @pytest.mark.parametrize(
+        "origins",
+        [
+            "null",
+            "https://*.example.com",
+            "https://app.example.com/path",
+            "https://app.example.com?x=1",
+            "https://app.example.com#x",
+            "https://ada@app.example.com",
+            "https://bücher.example",
+            "https://app.example.com:http",
+            "https://app.example.com:443",
+            "http://app.example.com:80",
+            "https://",
+            "file:///",
+            "app.example.com",
+            "https://app.example.com,null,nonsense",
+        ],
+    )
+    def test_what_no_browser_sends_as_origin(self, origins: str) -> None:
+        assert refusal(CORS__ALLOWED_ORIGINS=origins) == [
+            "AUTHAPI_CORS__ALLOWED_ORIGINS: an origin looks like https://app.example.com: scheme://host[:port], "
+            "without a path, a wildcard or the port that the scheme has anyway"
+        ]
+
     @pytest.mark.parametrize(
         ("variables", "variable"),
         [

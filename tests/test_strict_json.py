@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authapi.errors import BadRequest, MalformedRequest
+from authapi.errors import BadRequest, MalformedRequest, NumberOutOfRange, UnstorableText
 from authapi.strict_json import MAX_DEPTH, check_target, parse_json, parse_pairs
 from tests.support.hostile_json import HOSTILE_JSON, MALFORMED, WELL_FORMED
 from tests.support.shell_app import build_shell
@@ -61,6 +61,33 @@ class TestParseJson:
     def test_ordinary_json(self, raw: bytes, value: Any) -> None:
         parsed = parse_json(raw)
         assert raw.startswith(b"[") or parsed == value
+
+    @pytest.mark.parametrize(
+        ("raw", "error"),
+        [
+            (rb'{"a":"b\u0000"}', UnstorableText),
+            (rb'{"a\u0000":1}', UnstorableText),
+            (rb'["\ud800"]', UnstorableText),
+            (b"9223372036854775808", NumberOutOfRange),
+            (b'{"a":[-9223372036854775809]}', NumberOutOfRange),
+            (b"1" * 60_000, NumberOutOfRange),
+            (b"1e400", NumberOutOfRange),
+            (b"NaN", MalformedRequest),
+            (b"{", MalformedRequest),
+            (b'{"a":1,"a":1}', MalformedRequest),
+            (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), MalformedRequest),
+        ],
+    )
+    def test_refusal_says_what_is_wrong(self, raw: bytes, error: type[MalformedRequest]) -> None:
+        with pytest.raises(MalformedRequest) as caught:
+            parse_json(raw)
+        assert type(caught.value) is error
+
+    async def test_it_reaches_the_client(self, client: httpx.AsyncClient) -> None:
+        for body, message in ((rb'{"email":"a\u0000"}', "NUL"), (b'{"email":1e400}', "64 bits")):
+            response = await client.post("/api/login", content=body, headers=JSON)
+            assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_request")
+            assert message in response.json()["message"]
 
     def test_refusal_quotes_nothing(self) -> None:
         with pytest.raises(MalformedRequest) as caught:

@@ -10,9 +10,10 @@ from typing import Generic, TypeVar, cast
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Whoever has waited so long gets a batch beside those that are under way, in seconds.
+# In seconds. Once a caller has waited this long, another batch is started beside those that are under way.
 PATIENCE = 0.1
-# Who has waited so long when a batch fails is not kept for another one, as where a connection pool is exhausted.
+# In seconds. If a batch fails, callers who have already waited this long fail with it; the next batch would likely
+# fail the same way (for example, the pool is exhausted).
 LONGEST_WAIT = 1.0
 
 
@@ -40,8 +41,8 @@ class Batches(Generic[Item, Result]):
     async def join(self, item: Item, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> Result:
         """Have `work` done for this item; it returns the results in the order of the items.
 
-        Its task is nobody's: a caller who leaves does not break it off for the others. What it raises is raised
-        here for all of its items, and for those that have waited for `LONGEST_WAIT` by then.
+        A batch runs in a task of its own: a caller who is cancelled does not cancel it for the others. What `work`
+        raises is raised here for all items of the batch, and for callers who have waited for `LONGEST_WAIT` by then.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting[Item, Result](item, loop.create_future(), loop.time())
@@ -61,7 +62,7 @@ class Batches(Generic[Item, Result]):
         if not self._waiting:
             return
         loop = asyncio.get_running_loop()
-        # Not everybody who waits has waited for long: batches may have been begun and ended meanwhile.
+        # The items that set the timer may be answered by now, and those that wait may have just come.
         patience = self._waiting[0].since + PATIENCE - loop.time()
         if patience <= 0:
             patience = PATIENCE
@@ -74,7 +75,8 @@ class Batches(Generic[Item, Result]):
             while self._waiting:
                 await self._do(self._take(), work)
         finally:
-            # Not in a callback of the task: who joins before that is called would wait for nobody.
+            # Not in a callback of the task, which runs later: an item that joins in between would see a batch under
+            # way, start none, and never be answered.
             self._tasks.remove(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _do(

@@ -17,8 +17,8 @@ from authapi.database_engines import READ_ONLY, create_engine
 from authapi.errors import AuthApiError
 from authapi.settings import Settings
 
-# A transaction of a request ends when the server has been silent for so many times the longest statement, asking
-# for a connection and a rollback included; or when it has taken so many times as long altogether.
+# Both are multiples of the statement timeout: how long the server may stay silent, and how long the whole
+# transaction may take, including waiting for a connection and rolling back.
 SILENCE_FACTOR = 1.25
 DEADLINE_FACTOR = 5
 
@@ -76,7 +76,7 @@ class Database:
         Not `in_transaction` is for a single statement, which PostgreSQL then answers in one round trip of three.
         """
         async with self._sessions(bind=self._reading if in_transaction else self._asking) as db:
-            # Now: what there is to refuse, the pool refuses before the caller begins.
+            # Connect now, so that an exhausted pool fails here and not in the caller's first query.
             await db.connection()
             yield db
 

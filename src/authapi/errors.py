@@ -1,8 +1,9 @@
 """Every situation that authapi answers with an error, one class each.
 
     AuthApiError
-    ├── BadRequest 400 ............ MalformedRequest, InvalidOAuth2Request, UnsupportedGrantType,
-    │                               UnauthorizedClient, InvalidScope, InvalidOneTimeToken
+    ├── BadRequest 400 ............ MalformedRequest, UnstorableText, NumberOutOfRange,
+    │                               InvalidOAuth2Request, UnsupportedGrantType, UnauthorizedClient,
+    │                               InvalidScope, InvalidOneTimeToken
     ├── Unauthenticated 401 ....... NotAuthenticated, InvalidAccessToken, InvalidCredentials
     │                               InvalidRefreshToken, RefreshTokenReused, InvalidClient
     │                               InvalidCode, MfaRequired, InvalidMfaToken,
@@ -86,6 +87,20 @@ class BadRequest(AuthApiError):
 class MalformedRequest(BadRequest):
     code = "malformed_request"
     message = "The body is not the UTF-8 JSON or form that this route expects."
+
+
+class UnstorableText(MalformedRequest):
+    """Well-formed JSON that PostgreSQL would not take; clients need no other code for it."""
+
+    message = (
+        "A string in the body holds a NUL character or half of a surrogate pair, which cannot be stored."
+    )
+
+
+class NumberOutOfRange(MalformedRequest):
+    """Well-formed JSON that the next reader might take for another number (RFC 7493 section 2.2)."""
+
+    message = "A number in the body is out of range: whole numbers have at most 64 bits, others are doubles."
 
 
 class InvalidOAuth2Request(BadRequest):
@@ -516,6 +531,6 @@ class HashingBusy(ServiceUnavailable):
     """The queue of password checks is full: refusing at once is better than timing out late."""
 
     code = "hashing_busy"
-    # That the try was not counted after all has to be kept.
+    # Commit: the throttle counter was just decremented.
     keeps_writes = True
     message = "Too many logins at once. Try again after the seconds in Retry-After."

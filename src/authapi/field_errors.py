@@ -46,6 +46,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "literal_error": ("not_allowed", "This must be {expected}."),
     "list_type": ("wrong_type", "This must be a list."),
     "set_type": ("wrong_type", "This must be a list."),
+    "frozen_set_type": ("wrong_type", "This must be a list."),
     "tuple_type": ("wrong_type", "This must be a list."),
     "dict_type": ("wrong_type", "This must be an object."),
     "model_type": ("wrong_type", "This must be an object."),
@@ -58,6 +59,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "datetime_parsing": ("wrong_format", "This must be a date and time with an offset (RFC 3339)."),
     "datetime_from_date_parsing": ("wrong_format", "This must be a date and time with an offset (RFC 3339)."),
     "timezone_aware": ("wrong_format", "This must be a date and time with an offset (RFC 3339)."),
+    "ip_any_address": ("wrong_format", "This must be an IP address, such as 203.0.113.7."),
     "url_parsing": ("wrong_format", "This must be a URL."),
     "url_scheme": ("wrong_format", "This URL has a scheme that is not allowed."),
     "url_too_long": ("too_long", "This URL is too long."),
@@ -84,7 +86,10 @@ def _words(detail: Mapping[str, Any]) -> tuple[str, str]:
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind == "value_error" and str(detail.get("msg", "")).startswith("value is not a valid email address"):
         return "invalid_email", "This is not an e-mail address."
-    if kind not in _BUILT_IN and not context:
+    if kind in {"too_short", "too_long"} and context.get("field_type") == "Value":
+        # Of secrets pydantic does not know that they are strings.
+        kind = f"string_{kind}"
+    if kind not in _BUILT_IN and kind not in _TEXTS and not context:
         return kind, str(detail["msg"])
     code, text = _TEXTS.get(kind, _GENERIC)
     try:

@@ -83,7 +83,7 @@ class Hasher:
         try:
             yield
         except HashingRefused as refused:
-            # Not for who has left, or at the end.
+            # Not counted when the client has gone or the pool is closing.
             if isinstance(refused, HashingPoolFull | HashingDeadlineExceeded):
                 self._observer.hash_refused()
             raise HashingBusy(str(refused), retry_after=refused.retry_after) from None

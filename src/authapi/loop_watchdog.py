@@ -18,8 +18,8 @@ import structlog
 
 # More than the 5 s that uvicorn gives a worker, which then has the first word; found and ended within 10 s.
 HANG_SECONDS = 8.0
-# A clock would count the time in which the process was suspended (SIGSTOP, a paused machine). Turns of a thread
-# do not: the loop has its turns whenever the thread has.
+# Count how often this thread wakes, not wall time: while the process is suspended (SIGSTOP, a paused machine)
+# neither this thread nor the loop runs, so suspension never looks like a hang.
 TURNS = 8
 # The pipe that the log goes to may be what everything waits for.
 REPORT_SECONDS = 0.5

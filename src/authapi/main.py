@@ -22,6 +22,7 @@ from authapi.api import (
     health,
     metrics,
     mfa,
+    openapi_corrections,
     pages,
     passwords,
     profile,
@@ -49,7 +50,7 @@ from authapi.middleware.request_context import RequestContextMiddleware
 from authapi.middleware.security_headers import SecurityHeadersMiddleware
 from authapi.middleware.unhandled_errors import UnhandledErrorsMiddleware
 from authapi.migrations import assert_migrated
-from authapi.rate_limit import RateLimitOptions, RateLimits
+from authapi.rate_limit import RateLimits
 from authapi.runtime import Runtime
 from authapi.security.signing_keys import assert_cryptography_backend
 from authapi.services.audit_chain import sealing_task
@@ -83,7 +84,7 @@ TAGS = [
 
 
 def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
-    """The ASGI application for these settings; one that is only started and stopped computes no hash.
+    """The ASGI application for these settings. With `is_rehearsal` no warm-up runs.
 
     Nothing is connected before the start of its lifespan, which raises `SchemaBehind` if the database lacks
     migrations. Raises `InvalidSettings`, also for a limit that cannot be read.
@@ -99,7 +100,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        openapi_url=None,
         # A redirect would be built from the request's Host header, which the client chooses.
         redirect_slashes=False,
         telemetry=TELEMETRY,
@@ -108,7 +109,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     app.state.is_rehearsal = is_rehearsal
     try:
         app.state.rate_limits = RateLimits(
-            RateLimitOptions(**settings.rate_limit.model_dump()),
+            settings.rate_limit,
             identify=_identify,
             on_refused=counted.rate_limited,
         )
@@ -137,6 +138,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
         pages.router,
     )
     gateway_document.describe_gateway(app)
+    openapi_corrections.correct_document(app)
     mailbox = None if settings.is_production else Mailbox()
     if mailbox is not None:
         from authapi.api import dev_mailbox
@@ -151,7 +153,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
 
 
 def create_configured_app() -> FastAPI:
-    """The application for the environment's settings; what uvicorn's workers import."""
+    """The application for the environment's settings, with logging; `served.py` calls it in each serving process."""
     settings = load_settings()
     configure_logging(format=settings.log.format, level=settings.log.level)
     app = create_app(settings)
@@ -195,7 +197,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _warm_up(runtime: Runtime) -> None:
-    """What would make the first requests slow, done beside them: it would be a third of the start."""
+    """Warm up in the background: doing it before serving would lengthen the start by a third."""
     await runtime.hasher.warm()
     for renders in ("authapi.mail.rendering", "authapi.pages.rendering"):
         await asyncio.to_thread(import_module, renders)

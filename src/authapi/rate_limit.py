@@ -31,6 +31,7 @@ from authapi.client_address import rate_limit_key
 from authapi.clock import utc_now
 from authapi.errors import AuthApiError, TooManyRequests
 from authapi.rate_limit_storage import FallbackStorage, Spending, create_storage
+from authapi.setting_groups import RateLimitSettings
 
 LimitName = Literal["auth", "refresh", "search", "public", "user", "admin", "service"]
 LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
@@ -44,21 +45,6 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 class LimitDecorator(Protocol):
     def __call__(self, endpoint: Endpoint, /) -> Endpoint: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimitOptions:
-    """The numbers of one app, as `5/minute` or `5/minute;50/hour`; an empty limit is none."""
-
-    enabled: bool = True
-    storage_url: str = "memory://"
-    auth: str = "5/minute"
-    refresh: str = "60/minute"
-    search: str = "20/minute"
-    public: str = "100/minute"
-    user: str = "300/minute"
-    admin: str = "300/minute"
-    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +65,14 @@ class RateLimits:
 
     def __init__(
         self,
-        options: RateLimitOptions,
+        settings: RateLimitSettings,
         *,
         identify: Identify | None = None,
         on_refused: Callable[[str], None] | None = None,
     ) -> None:
-        self.is_enabled = options.enabled
-        self._allowances = {name: _parse_limit(name, getattr(options, name)) for name in LIMIT_NAMES}
-        self._storage = create_storage(options.storage_url)
+        self.is_enabled = settings.enabled
+        self._allowances = {name: _parse_limit(name, getattr(settings, name)) for name in LIMIT_NAMES}
+        self._storage = create_storage(settings.storage_url)
         self._identify = identify
         self._on_refused = on_refused
 

@@ -12,7 +12,7 @@ HAS_LEFT = "authapi.has_left"
 STATUS = "authapi.status"
 
 
-def stays() -> bool:
+def never_left() -> bool:
     """The `has_left` of a caller of whom nothing is known."""
     return False
 
@@ -28,7 +28,7 @@ class RequestContext:
     request_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
-    has_left: Callable[[], bool] = field(default=stays, compare=False, repr=False)
+    has_left: Callable[[], bool] = field(default=never_left, compare=False, repr=False)
 
 
 _OUTSIDE = RequestContext()

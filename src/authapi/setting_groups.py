@@ -17,8 +17,10 @@ from authapi.setting_types import (
     MailUrl,
     Networks,
     Origin,
+    ProxyNetworks,
     StrongSecret,
     WebAddress,
+    WebOrigins,
     split_list,
 )
 
@@ -173,13 +175,13 @@ class AdminSettings(SettingGroup):
 
 
 class CorsSettings(SettingGroup):
-    allowed_origins: Annotated[list[str], BeforeValidator(split_list)] = Field(
-        [], description="origins of browser apps; development adds localhost"
+    allowed_origins: WebOrigins = Field(
+        [], description="origins (scheme://host[:port]) of browser apps; development adds localhost"
     )
 
 
 class ProxySettings(SettingGroup):
-    trusted: Networks = Field([], description="networks of reverse proxies whose X-Forwarded-For counts")
+    trusted: ProxyNetworks = Field([], description="networks of reverse proxies whose X-Forwarded-For counts")
 
 
 class LogSettings(SettingGroup):

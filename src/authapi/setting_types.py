@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic.networks import IPvAnyNetwork
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+# Any scheme: apps in a shell of their own send capacitor://localhost and the like.
+_WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _SENDER = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -52,6 +54,24 @@ def _origin(value: str) -> str:
     ):
         raise ValueError("must look like https://auth.example.com, without a path")
     return value.lower()
+
+
+def _web_origins(values: list[str]) -> list[str]:
+    """Require of each `*` or what browsers send as Origin (RFC 6454 section 6.2), in lower case.
+
+    It is compared letter by letter, so anything else would never match; except `null`, which every sandboxed
+    frame may send.
+    """
+    origins = [value.lower().removesuffix("/") for value in values]
+    for origin in origins:
+        has_default_port = origin.startswith("http:") and origin.endswith(":80")
+        has_default_port |= origin.startswith("https:") and origin.endswith(":443")
+        if origin != "*" and (has_default_port or not _WEB_ORIGIN.fullmatch(origin)):
+            raise ValueError(
+                "an origin looks like https://app.example.com: scheme://host[:port], without a path, a wildcard "
+                "or the port that the scheme has anyway"
+            )
+    return origins
 
 
 def _web_address(value: str) -> str:
@@ -103,6 +123,13 @@ def _mail_sender(value: str) -> str:
     return value
 
 
+def _not_everybody(networks: list[IPvAnyNetwork]) -> list[IPvAnyNetwork]:
+    # Trusting everybody lets each client choose the address that it is limited and admitted by.
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("must not trust everybody; name the proxies' addresses")
+    return networks
+
+
 def _thirty_two_bytes(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value().encode()) < 32:
         raise ValueError("must be at least 32 bytes; make one with: openssl rand -base64 48")
@@ -116,4 +143,6 @@ DatabaseUrl = Annotated[str, AfterValidator(_async_driver)]
 MailUrl = Annotated[str, AfterValidator(_mail_url)]
 MailSender = Annotated[str, AfterValidator(_mail_sender)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_thirty_two_bytes)]
+WebOrigins = Annotated[list[str], BeforeValidator(split_list), AfterValidator(_web_origins)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(split_list)]
+ProxyNetworks = Annotated[Networks, AfterValidator(_not_everybody)]

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from authapi.errors import BadRequest, MalformedRequest
+from authapi.errors import BadRequest, MalformedRequest, NumberOutOfRange, UnstorableText
 
 MAX_DEPTH = 16
 MAX_PARAMETERS = 100
@@ -92,8 +92,9 @@ class StrictJsonRoute(APIRoute):
 def parse_json(raw: bytes) -> Any:
     """Parses UTF-8 JSON (RFC 8259) within the limits of I-JSON (RFC 7493).
 
-    Raises `MalformedRequest` for another encoding, a byte order mark, NaN and infinities, integers beyond
-    64 bits, duplicate keys, NUL, lone surrogates, and more than 16 levels.
+    Raises `MalformedRequest` for another encoding, a byte order mark, NaN and infinities, duplicate keys, and
+    more than 16 levels; `NumberOutOfRange` for integers beyond 64 bits and what no double holds;
+    `UnstorableText` for NUL and lone surrogates.
     """
     try:
         value = json.loads(
@@ -148,14 +149,14 @@ def _refuse_constant(name: str) -> NoReturn:
 def _int64(digits: str) -> int:
     # int() of 64 KiB of digits would first cost quadratic time.
     if len(digits) > 20 or not -_INT64 <= (number := int(digits)) < _INT64:
-        raise ValueError("an integer beyond 64 bits")
+        raise NumberOutOfRange("an integer beyond 64 bits")
     return number
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in {float("inf"), float("-inf")}:
-        raise ValueError("a number beyond double precision")
+        raise NumberOutOfRange("a number beyond double precision")
     return number
 
 
@@ -186,4 +187,4 @@ def _check_tree(value: Any) -> None:
 
 def _check_text(text: str) -> None:
     if "\x00" in text or (not text.isascii() and _LONE_SURROGATE.search(text)):
-        raise ValueError("NUL or a lone surrogate in a string")
+        raise UnstorableText("NUL or a lone surrogate in a string")

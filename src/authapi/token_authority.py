@@ -129,9 +129,9 @@ class TokenAuthority:
     ) -> IssuedAccessToken:
         """Sign a token for a user's session; `roles` has the strongest one first.
 
-        `issued_at` is what the session has on record, a moment ago: who voids the user's tokens goes by it.
-        `not_before` is the instant up to which they are void. A token that is issued within the same second
-        says the next one: whole seconds could not tell it from those that are void.
+        `issued_at` must be the session's stored `last_used_at`: voiding a user's tokens compares against that value.
+        Tokens issued up to `not_before` are void. `iat` has whole seconds, so a token issued in the second of
+        `not_before` gets the next second as its `iat`, or it would count as void too.
         """
         iat = _first_valid_second(issued_at, not_before)
         expires_in = int(self.lifetime.total_seconds())

@@ -5,14 +5,20 @@ import re
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from authapi.api.docs import BEARER_SCHEME, DOCS_CSP, add_bearer_alternative, load_assets, mount_docs
-from authapi.rate_limit import RateLimitOptions, RateLimits
+from authapi.enums import Environment
+from authapi.main import create_app
+from authapi.rate_limit import RateLimits
+from authapi.setting_groups import DocsSettings, RateLimitSettings
+from tests.conftest import make_settings
 
 pytestmark = pytest.mark.one_database
 
@@ -22,8 +28,8 @@ OURS = {"VENDORED.md", "docs.css", "redoc-init.js", "swagger-init.js"}
 
 @pytest.fixture
 async def docs_client() -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI(title="a <b> & c", docs_url=None, redoc_url=None)
-    app.state.rate_limits = RateLimits(RateLimitOptions())
+    app = FastAPI(title="a <b> & c", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.rate_limits = RateLimits(RateLimitSettings())
     mount_docs(app)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -83,6 +89,34 @@ class TestPages:
 
     async def test_not_in_the_document(self, docs_client: httpx.AsyncClient) -> None:
         assert (await docs_client.get("/openapi.json")).json()["paths"] == {}
+
+
+class TestDocument:
+    async def test_what_the_application_says_of_itself(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+        answer = await client.get("/openapi.json")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert answer.json() == app.openapi()
+
+    async def test_head(self, docs_client: httpx.AsyncClient) -> None:
+        assert (await docs_client.head("/openapi.json")).status_code == 200
+
+    async def test_it_is_limited_like_the_pages(self, docs_client: httpx.AsyncClient) -> None:
+        first, second = [await docs_client.get("/openapi.json") for _ in range(2)]
+        assert first.headers["x-ratelimit-limit"] == "100"
+        assert (first.headers["x-ratelimit-remaining"], second.headers["x-ratelimit-remaining"]) == (
+            "99",
+            "98",
+        )
+
+    async def test_production_does_not_serve_it(self, tmp_path: Path) -> None:
+        for enabled in (None, True):
+            settings = make_settings(
+                database_url="sqlite+aiosqlite:///none", data_dir=tmp_path, docs=DocsSettings(enabled=enabled)
+            )
+            settings = settings.model_copy(update={"environment": Environment.PRODUCTION})
+            paths = {context.path for context in iter_route_contexts(create_app(settings).routes)}
+            assert ("/openapi.json" in paths) is (enabled is True)
 
 
 class TestAssets:

@@ -398,6 +398,13 @@ class TestLimits:
                 await own_token(http, service)
 
 
+class TestMessages:
+    async def test_a_bad_form_is_not_told_to_read_fields(self, client: httpx.AsyncClient) -> None:
+        response = await client.post(TOKEN, data={"grant_type": "password", "password": "x" * 1025})
+        refused(response, "invalid_request")
+        assert response.json()["error_description"] == "A parameter is missing, repeated or malformed."
+
+
 class TestDocument:
     async def test_clients_are_optional_for_tokens_only(self, app: FastAPI) -> None:
         document = app.openapi()

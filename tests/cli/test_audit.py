@@ -24,8 +24,8 @@ COUNT = 12
 AT = "2026-03-{:02}T12:00:00+00:00"
 
 
-async def write(numbers: range) -> None:
-    """One sealed event a day, by the working directory's settings."""
+async def write(numbers: range, *, is_sealed: bool = True) -> None:
+    """One event a day, by the working directory's settings."""
     runtime = Runtime.build(load_settings())
     async with runtime.database.unit_of_work() as db:
         for number in numbers:
@@ -38,7 +38,8 @@ async def write(numbers: range) -> None:
                     details={"text": 'two\nlines, "quotes", ✓'},
                 )
                 await db.flush()
-        await audit_chain.seal(db, runtime)
+        if is_sealed:
+            await audit_chain.seal(db, runtime)
     await runtime.close()
 
 
@@ -75,6 +76,21 @@ class TestVerify:
     def test_an_empty_one(self, command: Command, migrated: Path) -> None:
         result = command("audit", "verify")
         assert (result.exit_code, result.stdout) == (0, "0 events, nothing was touched\n")
+
+    def test_what_is_not_sealed_yet_was_not_checked(self, command: Command, trail: Path) -> None:
+        asyncio.run(write(range(COUNT + 1, COUNT + 4), is_sealed=False))
+        result = command("audit", "verify")
+        assert (result.exit_code, result.stdout) == (
+            0,
+            f"{COUNT} events, nothing was touched; 3 are not sealed yet: a running service seals them\n",
+        )
+
+    def test_many_that_are_not_sealed(
+        self, command: Command, trail: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(audit_chain, "UNSEALED_COUNTED", 2)
+        asyncio.run(write(range(COUNT + 1, COUNT + 4), is_sealed=False))
+        assert "; 2 or more are not sealed yet" in command("audit", "verify").stdout
 
     def test_a_changed_event_is_the_first_bad_one(self, command: Command, trail: Path) -> None:
         tamper(
@@ -136,6 +152,12 @@ class TestExport:
     def test_an_empty_trail(self, command: Command, migrated: Path) -> None:
         result = command("audit", "export")
         assert (result.exit_code, result.output) == (0, "")
+
+    def test_what_is_not_sealed_yet_is_not_exported(self, command: Command, migrated: Path) -> None:
+        asyncio.run(write(range(1, 2), is_sealed=False))
+        result = command("audit", "export")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == "1 events are left out, not sealed yet: a running service seals them.\n"
 
     @pytest.mark.parametrize(
         ("since", "first"),

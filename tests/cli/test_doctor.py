@@ -53,6 +53,8 @@ class TestDoctor:
             ("AUTHAPI_DATABASE__URL", "postgresql://ada:hunter2@127.0.0.1:1/accounts"),
             ("AUTHAPI_RATE_LIMIT__STORAGE_URL", "redis://:hunter2@127.0.0.1:1/0"),
             ("AUTHAPI_DATA_DIR", "file"),
+            ("AUTHAPI_PROXY__TRUSTED", "0.0.0.0/0"),
+            ("AUTHAPI_CORS__ALLOWED_ORIGINS", "https://*.example.com"),
         ],
     )
     def test_what_is_broken_is_named(
@@ -92,9 +94,8 @@ class TestDoctor:
         )
 
     def test_unwise_settings_are_found(self, command: Command, migrated: Path) -> None:
-        result = command("doctor", **SAFE, AUTHAPI_PROXY__TRUSTED="0.0.0.0/0", AUTHAPI_DOCS__ENABLED="true")
-        assert result.exit_code == 1
-        assert "problem  AUTHAPI_PROXY__TRUSTED: " in result.stdout
+        result = command("doctor", **SAFE, AUTHAPI_DOCS__ENABLED="true")
+        assert result.exit_code == 0
         assert "warning  AUTHAPI_DOCS__ENABLED: " in result.stdout
 
     def test_redis_answers(self, command: Command, migrated: Path, redis_server: RedisServer) -> None:

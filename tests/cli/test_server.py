@@ -194,6 +194,9 @@ class TestCannotStart:
             ("AUTHAPI_PASSWORD__BREACH_FILE", "/no/such/file"),
             ("AUTHAPI_DATABASE__POOL_SIZE", "0"),
             ("AUTHAPI_PROXY__TRUSTED", "everybody"),
+            ("AUTHAPI_PROXY__TRUSTED", "0.0.0.0/0"),
+            ("AUTHAPI_PROXY__TRUSTED", "::/0"),
+            ("AUTHAPI_CORS__ALLOWED_ORIGINS", "null"),
             ("AUTHAPI_PUBLIC_URL", "auth.example.com"),
         ],
     )

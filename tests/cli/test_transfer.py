@@ -114,6 +114,10 @@ class TestExport:
         assert ",'=1+1," in line
         assert sorted(path.name for path in filled.iterdir() if path.is_file()) == ["in.jsonl", "out.csv"]
 
+    def test_a_file_that_cannot_be_written(self, command: Command, filled: Path) -> None:
+        result = command("users", "export", "missing/out.csv")
+        assert (result.exit_code, result.stderr) == (1, "error: missing/out.csv: No such file or directory\n")
+
     def test_who_is_asked_can_say_no(self, filled: Path) -> None:
         for answer, code in (("n", 1), ("y", 0)):
             exit_code, shown = run_in_terminal(

@@ -56,6 +56,11 @@ class TestVerify:
     async def test_an_empty_trail(self, runtime: Runtime) -> None:
         assert await verify(runtime) == ChainReport(0, None)
 
+    async def test_what_is_not_sealed_yet_is_counted(self, sealed: Runtime) -> None:
+        await record(sealed, 3)
+        async with sealed.database.reading() as db:
+            assert await audit_chain.count_unsealed(db) == 3
+
     async def test_an_untouched_trail_grows(self, sealed: Runtime) -> None:
         assert await verify(sealed) == ChainReport(20, None)
         await record(sealed, 5)

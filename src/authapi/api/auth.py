@@ -92,7 +92,12 @@ def session_response(tokens: SessionTokens, delivered: BodyTokens) -> SessionRes
         errors.HashingBusy,
         errors.DatabaseUnavailable,
     )
-    | {202: {"description": "A mail with a link is on its way: the address has to be confirmed first."}},
+    | {
+        202: {
+            "model": ApiResponse[None],
+            "description": "A mail with a link is on its way: the address has to be confirmed first.",
+        }
+    },
 )
 @limits.auth
 @hashes_password
@@ -190,7 +195,13 @@ async def login_mfa(
     request: Request, response: Response, body: MfaLoginRequest, db: DbSession, runtime: RuntimeDep
 ) -> ApiResponse[SessionResponse]:
     """Exchange the `mfa_token` of a login and a code of the second factor for tokens."""
-    tokens = await second_factor_login.complete(db, runtime, mfa_token=body.mfa_token, code=body.code)
+    tokens = await second_factor_login.complete(
+        db,
+        runtime,
+        mfa_token=body.mfa_token,
+        code=body.code,
+        device_token=body.device_token or token_cookies.read_device_token(request, runtime.settings),
+    )
     delivered = token_cookies.deliver(
         response, runtime.settings, tokens, in_cookie=body.token_delivery is TokenDelivery.COOKIE
     )

@@ -1,7 +1,8 @@
 """The API reference, `/docs` (Swagger UI) and `/redoc`, from files in the package and under a strict policy.
 
 FastAPI's own pages load scripts from a CDN and start them inline. These load nothing from another host and
-need neither `unsafe-inline` nor `unsafe-eval` (ASVS 3.4.3, 3.6.1).
+need neither `unsafe-inline` nor `unsafe-eval` (ASVS 3.4.3, 3.6.1). `/openapi.json`, which they show, is here as
+well: FastAPI's own route has no limit.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from authapi.api.route import add_routes
 from authapi.rate_limit import LimitedRoute, limits
@@ -163,6 +164,20 @@ async def redoc(request: Request) -> HTMLResponse:
     return HTMLResponse(page, headers=headers)
 
 
+@router.head("/openapi.json")
+@router.get("/openapi.json")
+@limits.public
+async def openapi_document(request: Request) -> Response:
+    """Serve the OpenAPI document."""
+    state = request.app.state
+    if not hasattr(state, "openapi_document"):
+        # Once: it takes a twentieth of a second, in which nobody else is answered.
+        state.openapi_document = bytes(JSONResponse(request.app.openapi()).body)
+    content: bytes = state.openapi_document
+    headers = {"Content-Length": str(len(content))}
+    return StreamingResponse(_in_pieces(content), media_type="application/json", headers=headers)
+
+
 @router.get("/docs/assets/{name}")
 @limits.public
 async def docs_asset(request: Request, name: str) -> Response:
@@ -188,6 +203,6 @@ async def _in_pieces(content: bytes) -> AsyncIterator[bytes]:
 
 
 def mount_docs(app: FastAPI) -> None:
-    """Add `/docs`, `/redoc` and their files to an app made with `docs_url=None, redoc_url=None`."""
+    """Add `/docs`, `/redoc`, their files and `/openapi.json` to an app made with None for these URLs."""
     load_assets()
     add_routes(app, router)

@@ -36,7 +36,7 @@ async def live(request: Request) -> HealthResponse:
 )
 @limits.service
 async def ready(request: Request, response: Response, runtime: RuntimeDep) -> HealthResponse:
-    """Tell whether the database can be reached and its schema is the one of this release."""
+    """Tell whether the database can be reached and its schema is the one of this release or a newer one."""
     try:
         async with asyncio.timeout(READY_TIMEOUT_SECONDS):
             state = await schema_state(runtime.database)

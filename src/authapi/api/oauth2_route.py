@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from authapi.api.route import ApiRoute
 from authapi.error_handlers import error_response, render_errors_with
-from authapi.errors import AuthApiError, MfaRequired
+from authapi.errors import AuthApiError, InvalidOAuth2Request, MfaRequired, ValidationFailed
 from authapi.schemas.oauth2 import oauth2_status
 
 # Refused before the route is reached, as a rule; so they look the same when a chunked body gets further.
@@ -36,7 +36,9 @@ def _oauth2_error(
     rendered = error_response(error, status_code=status_code, headers=headers)
     if rendered.status_code in _ALWAYS_IN_THE_ENVELOPE:
         return rendered
-    body: dict[str, Any] = {"error": error.oauth2_error, "error_description": error.message}
+    # These bodies have no `fields`, to which the message of a ValidationFailed points.
+    told = InvalidOAuth2Request if isinstance(error, ValidationFailed) else error
+    body: dict[str, Any] = {"error": error.oauth2_error, "error_description": told.message}
     if isinstance(error, MfaRequired):
         body |= {"mfa_token": error.mfa_token, "factors": error.factors}
     response = JSONResponse(body, status_code=oauth2_status(error.oauth2_error, rendered.status_code))

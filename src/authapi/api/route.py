@@ -16,8 +16,8 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 def hashes_password(endpoint: Endpoint) -> Endpoint:
     """Have an endpoint's requests refused unread while there is no place for them in the hashing queue.
 
-    In a flood of logins that takes a third of the time: the surplus gets its answer at once, and everybody
-    else theirs. The place itself is taken later; a client that is slow to send its body must not hold one.
+    Refusing unread costs a third of refusing later, so during a flood the rest are still served. The place itself
+    is taken later; a client that is slow to send its body must not hold one.
     """
     endpoint.hashes_password = True  # type: ignore[attr-defined]  # the mark that HashingRoute looks for
     return endpoint
@@ -40,7 +40,10 @@ class HashingRoute(APIRoute):
 
 
 class ApiRoute(HashingRoute, LimitedRoute, StrictJsonRoute):
-    """Base classes on the left act first: what is refused for want of a place does not count as a try."""
+    """Checks in the order of its bases, from left to right.
+
+    Order matters: a request refused because the hashing queue is full must not use up the rate limit.
+    """
 
 
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:

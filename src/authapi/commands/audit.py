@@ -14,6 +14,8 @@ from authapi.commands.failures import ExitCode
 from authapi.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from authapi.services.audit_chain import ChainReport
 
 app = typer.Typer(help="The audit trail.", no_args_is_help=True)
@@ -23,9 +25,10 @@ FOLLOW_SECONDS = 1.0
 @app.command()
 def verify() -> None:
     """Check that no event was removed, changed or moved; names the first bad one and exits with 1."""
-    report = asyncio.run(_verify(prepare_settings()))
+    report, unsealed = asyncio.run(_verify(prepare_settings()))
     if report.broken is None:
-        output.result(f"{report.checked} events, nothing was touched")
+        rest = f"; {unsealed} are not sealed yet: a running service seals them" if unsealed else ""
+        output.result(f"{report.checked} events, nothing was touched{rest}")
         return
     broken = report.broken
     what = f"event {broken.event_id}" if broken.event_id else "an event"
@@ -56,17 +59,28 @@ def _instant(text: str | None) -> datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-async def _verify(settings: Settings) -> "ChainReport":
+async def _verify(settings: Settings) -> "tuple[ChainReport, str]":
+    """What was found, and how many events could not be checked yet."""
     from authapi.services import audit_chain
 
     with output.progress() as progress:
         task = progress.add_task("Verifying", total=None)
         async with open_runtime(settings) as runtime, runtime.database.reading() as db:
-            return await audit_chain.verify(
+            report = await audit_chain.verify(
                 db,
                 runtime,
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
+            return report, await _count_unsealed(db)
+
+
+async def _count_unsealed(db: "AsyncSession") -> str:
+    """How many events wait for a service to seal them, in words; empty for none."""
+    from authapi.services import audit_chain
+
+    count = await audit_chain.count_unsealed(db)
+    more = " or more" if count == audit_chain.UNSEALED_COUNTED else ""
+    return f"{count}{more}" if count else ""
 
 
 async def _export(settings: Settings, *, since: datetime | None, follow: bool) -> None:
@@ -85,6 +99,10 @@ async def _export(settings: Settings, *, since: datetime | None, follow: bool) -
                 if page.position == position:
                     sys.stdout.flush()
                     if not follow:
-                        return
+                        break
                     await asyncio.sleep(FOLLOW_SECONDS)
                 position = page.position
+        async with runtime.database.reading() as db:
+            unsealed = await _count_unsealed(db)
+    if unsealed:
+        output.note(f"{unsealed} events are left out, not sealed yet: a running service seals them.")

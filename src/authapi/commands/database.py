@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 @app.command()
 def check() -> None:
-    """Tell whether the schema is the one of this release; exit 1 if it is behind."""
+    """Tell whether the schema is the one of this release or a newer one; exit 1 if it is behind."""
     from authapi.migrations import SchemaBehind, SchemaState
 
     state = asyncio.run(read_schema_state(prepare_settings()))

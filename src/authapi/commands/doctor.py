@@ -81,11 +81,6 @@ def _settings(settings: Settings, *, workers: int) -> Iterator[Finding]:
     yield from (Finding(Severity.PROBLEM, prefix + problem) for problem in problems)
     if not problems:
         yield Finding(Severity.OK, "production accepts these settings")
-    if any(network.prefixlen == 0 for network in settings.proxy.trusted):
-        yield Finding(
-            Severity.PROBLEM,
-            "AUTHAPI_PROXY__TRUSTED: trusts everybody, so the service does not start; name the proxies",
-        )
     if settings.is_production and settings.docs_enabled:
         yield Finding(Severity.WARNING, "AUTHAPI_DOCS__ENABLED: shows the API documentation to everybody")
 
@@ -161,10 +156,10 @@ async def _signing_keys(settings: Settings) -> Finding:
 
 
 async def _redis(settings: Settings) -> list[Finding]:
-    from authapi.rate_limit import RateLimitOptions, RateLimits
+    from authapi.rate_limit import RateLimits
 
     try:
-        RateLimits(RateLimitOptions(**settings.rate_limit.model_dump()))
+        RateLimits(settings.rate_limit)
     except ValueError as error:
         return [Finding(Severity.PROBLEM, str(error))]
     if settings.rate_limit.storage_url.startswith("memory:"):

@@ -233,7 +233,7 @@ def _run_workers(sockets: list[socket.socket], *, workers: int) -> bool:
     class UntilAWorkerEnds(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             for process in supervisor.processes:
-                # The worker's end, open here as well: a ping of a worker that dies would not fail but take 5 s.
+                # Close our copy of the worker's pipe end; otherwise pinging a dead worker blocks for 5 s.
                 process.child_conn.close()
             if not self.is_set():
                 ended = [process.process.sentinel for process in supervisor.processes]
@@ -242,7 +242,7 @@ def _run_workers(sockets: list[socket.socket], *, workers: int) -> bool:
 
     class Supervisor(Multiprocess):
         def terminate_all(self) -> None:
-            # Held open here, new connections would wait for nobody and be reset at the end.
+            # Held open here, they would go on queueing connections that no worker accepts and that are reset at the end.
             for listener in self.sockets:
                 listener.close()
             super().terminate_all()

@@ -153,6 +153,11 @@ def _open_export(file: Path | None) -> Iterator[TextIO]:
         with _open_private(unfinished) as out:
             yield out
         unfinished.replace(file)
+    except OSError as error:
+        if error.filename == str(unfinished):
+            # The person has asked for the other one.
+            error.filename = str(file)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 
 from authapi import request_context
 from authapi.access_log import ACCESS_LOG
-from authapi.request_context import HAS_LEFT, STATUS, RequestContext, stays
+from authapi.request_context import HAS_LEFT, STATUS, RequestContext, never_left
 
 # A request id is copied into logs, headers and audit rows: nothing but these characters may get there.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -89,7 +89,7 @@ def _describe(scope: Scope) -> RequestContext:
         request_id=choose_request_id(headers),
         ip=client[0] if client else None,
         user_agent=_clean(headers.get(b"user-agent")),
-        has_left=scope.get(HAS_LEFT, stays),
+        has_left=scope.get(HAS_LEFT, never_left),
     )
 
 

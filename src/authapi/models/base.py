@@ -70,13 +70,16 @@ def new_id() -> UUID:
 
 
 def lowest_id(instant: datetime, *, leeway: timedelta) -> UUID:
-    """The lowest key of an instant moved by `leeway`: an index that ends with a key serves ranges of time too."""
+    """A lower bound of all UUIDv7s made at `instant + leeway`.
+
+    It turns a time range into a range of primary keys.
+    """
     milliseconds = int((instant.timestamp() + leeway.total_seconds()) * 1000)
     return UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)
 
 
 def table_of(model: type[Base]) -> Table:
-    """The table itself: a statement on it spares the ORM's part, which for a row or two is half of the work."""
+    """The Core table: for one or two rows, the ORM's overhead would double the cost."""
     return cast(Table, model.__table__)
 
 

@@ -12,7 +12,7 @@ from authapi.models.base import table_of
 from authapi.repositories import advisory_locks
 from authapi.repositories.advisory_locks import AdvisoryLock
 
-# Put together once: every process asks once a second.
+# Built once: every process asks every two seconds.
 _ANCHOR = select(AuditAnchor).where(AuditAnchor.name == bindparam("name"))
 _EVENTS = table_of(AuditEvent)
 _ANY_UNSEALED = select(_EVENTS.c.id).where(_EVENTS.c.sequence.is_(None)).limit(1)

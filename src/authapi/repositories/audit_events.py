@@ -49,8 +49,8 @@ async def list_page(
     statement = select(AuditEvent).filter_by(
         **{name: value for name, value in equal.items() if value is not None}
     )
-    # The keys bound it too, so that every index begins and ends there: a page of last spring is not looked for
-    # from today on.
+    # Bound the primary key as well: every index ends with it, so the scan starts at the requested time and not at
+    # the newest event.
     if since is not None:
         statement = statement.where(AuditEvent.occurred_at >= since, _has_key_from(since))
     if until is not None:

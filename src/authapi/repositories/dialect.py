@@ -14,9 +14,9 @@ def is_postgresql(db: AsyncSession | AsyncConnection) -> bool:
 
 
 def split_list(parameter: str) -> Function[Any]:
-    """For PostgreSQL, the array of texts in a parameter that has a comma between them; empty ones are NULL.
+    """For PostgreSQL, the array of texts in a comma-separated parameter; empty ones are NULL.
 
-    One parameter, so that it is one statement for lists of any length. And not the array itself: about its type
-    asyncpg asks the server on each new connection, which takes longer than the statement.
+    One parameter, so that lists of any length share one prepared statement. A comma-separated text, not an array:
+    asyncpg looks up array types on every new connection, which costs more than the statement.
     """
     return func.string_to_array(bindparam(parameter, type_=String), ",", "", type_=ARRAY(String))

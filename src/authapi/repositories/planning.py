@@ -18,7 +18,7 @@ FEW = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number of rows, and whether it is only about right."""
+    """A number of rows, and whether it is the planner's estimate."""
 
     number: int
     is_estimate: bool = False
@@ -27,8 +27,9 @@ class Count:
 async def plan_for_these_values(db: AsyncSession) -> None:
     """Plan the statements of this transaction for the values that they are given.
 
-    After some executions PostgreSQL keeps one plan for all values. For a filter together with an order and a
-    limit that one hopes to meet enough rows soon, and reads the whole table for a value that few rows have.
+    After some executions PostgreSQL keeps one generic plan for all values. With a filter, an order and a limit, a
+    generic plan assumes matches are frequent and scans the order's index; for a rare value that is nearly the whole
+    table.
     """
     if is_postgresql(db):
         await db.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
@@ -37,9 +38,9 @@ async def plan_for_these_values(db: AsyncSession) -> None:
 async def are_few(db: AsyncSession, *statements: Select[Any]) -> bool:
     """Whether all of these together have few rows; each is read until that is known.
 
-    Few rows are best read all and then sorted. Of many, the first ones in the order of a list soon turn up.
-    The planner has to guess, and always guesses that they are spread evenly: who looks for the users of one
-    domain, who all came last spring, would read through everybody who came since. SQLite is not asked: False.
+    With few matches, fetch all and sort; with many, scan the order's index until the page is full. The planner
+    cannot choose by itself: it assumes that matches are spread evenly over the index. For clustered ones (users of
+    one domain who all registered last spring) it would scan everything newer first. False on SQLite.
     """
     if not is_postgresql(db):
         return False

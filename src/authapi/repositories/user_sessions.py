@@ -90,7 +90,7 @@ async def rotate(
 ) -> UserSession | None:
     """Move a live session from its generation to the next; None if it is not at that generation.
 
-    Whose it is, the caller sees from the session.
+    Ownership is not checked; the caller compares the returned session's user.
 
     One conditional UPDATE: of any number of concurrent callers exactly one gets the row. `last_used_at` never
     goes back, even if the host that rotated before has a clock that is ahead.

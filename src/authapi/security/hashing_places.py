@@ -12,7 +12,8 @@ __all__ = ["HashingPlaces", "HashingPoolFull", "HashingRefused"]
 _MIN_RETRY_AFTER: Final = 1.0
 # The weight of the newest duration in the running mean.
 _SMOOTHING: Final = 0.2
-# A key that has places already may take so many times those that it leaves free: two thirds if it is alone.
+# Beyond its first place, a key may hold at most twice as many as stay free, so one address never gets more than
+# two thirds.
 _GREED: Final = 2
 
 

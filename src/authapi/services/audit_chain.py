@@ -23,6 +23,8 @@ HEAD, START = "head", "start"
 # Nothing else runs in the event loop while a batch is read and hashed: some ten milliseconds.
 SEAL_BATCH = 100
 VERIFY_BATCH = 2000
+# Without a service they become more and more; the exact number tells nobody anything.
+UNSEALED_COUNTED = 1000
 # A round is seven milliseconds, however few the events; what is not sealed yet can be changed unnoticed.
 SEAL_SECONDS = 2.0
 SEAL_TIMEOUT_SECONDS = 10.0
@@ -108,6 +110,11 @@ async def verify(
     if sequence != last or (head is not None and previous != head.chain_hash):
         return ChainReport(sequence - first, BrokenLink(sequence + 1, None, "removed"))
     return ChainReport(sequence - first, None)
+
+
+async def count_unsealed(db: AsyncSession) -> int:
+    """How many events have no place in the chain yet, so that nothing shows who changes them; at most 1000."""
+    return len(await audit_chain.list_unsealed(db, limit=UNSEALED_COUNTED))
 
 
 async def anonymise(db: AsyncSession, *, user_id: UUID) -> int:

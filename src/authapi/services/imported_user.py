@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from authapi import clock
 from authapi.emails import EmailAddress, MalformedEmail, parse_email
 from authapi.enums import BuiltInRole
+from authapi.errors import FieldError
+from authapi.field_errors import field_errors
 from authapi.field_limits import FULL_NAME_PATTERN, MAX_NAME_CHARACTERS, PHONE_PATTERN
 from authapi.languages import negotiate_locale
 from authapi.models.base import new_id
@@ -20,6 +22,10 @@ from authapi.runtime import Runtime
 from authapi.security.passwords import UnusableHash
 
 _FIELD_NAME = re.compile(r"[a-z_]{1,32}")
+_FORMATS = {
+    "full_name": "must not hold line breaks or other control characters",
+    "phone": "must be a number of 3 to 31 digits, spaces and ( ) . / - behind an optional +",
+}
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,11 +81,7 @@ def check_user(runtime: Runtime, values: Mapping[str, Any]) -> ImportedUser:
         given = _Values.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0])
-        if not _FIELD_NAME.fullmatch(name):
-            name = "a field"
-        # Pydantic's messages on some types quote the text; its codes never do.
-        raise LineRefused(f"{name}: {first['type'].replace('_', ' ')}") from None
+        raise LineRefused(_explain(first["type"], field_errors([first])[0])) from None
     address = _check_address(runtime, given.email)
     now = clock.utc_now()
     created_at = _check_instant(given.created_at, now)
@@ -99,6 +101,18 @@ def check_user(runtime: Runtime, values: Mapping[str, Any]) -> ImportedUser:
         "updated_at": now,
     }
     return ImportedUser(row, _check_hash(runtime.hasher.scheme_of, given.password_hash), given.roles)
+
+
+def _explain(kind: str, wrong: FieldError) -> str:
+    name = str(wrong.loc[0])
+    if not _FIELD_NAME.fullmatch(name):
+        name = "a field"
+    if kind == "extra_forbidden":
+        return f"{name}: is not a field of users"
+    if kind == "string_pattern_mismatch":
+        return f"{name}: {_FORMATS[name]}"
+    what = wrong.message.removeprefix("This ").removeprefix("field ").removesuffix(".")
+    return f"{name}: {what}"
 
 
 def _check_address(runtime: Runtime, text: str) -> EmailAddress:

@@ -29,8 +29,7 @@ async def offer(
 ) -> None:
     """Mail a link to a user; for None go through the same motions and undo them (ASVS 6.3.8).
 
-    Where the address had its mails of the hour nothing is kept either: a token that nobody gets must not
-    replace the one in his last mail.
+    If the hourly cap is reached, the new token is rolled back too, so that the link already mailed keeps working.
     """
     async with db.begin_nested() as savepoint:
         link = await issue(db, runtime, purpose=purpose, user=user)

@@ -34,17 +34,16 @@ async def register(
 ) -> SessionTokens | None:
     """Create an account with the role `user`, mail its address a link and open the first session.
 
-    Returns None where nobody logs in before his address is verified. In the mode `verify_first` a taken
-    address is answered like a new one, and its owner gets a mail. Raises `RegistrationClosed`, `InvalidEmail`,
+    Returns None where a login needs a verified address. In the mode `verify_first` a taken address is
+    answered like a new one, and its owner gets a mail. Raises `RegistrationClosed`, `InvalidEmail`,
     `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
     mode = runtime.settings.registration.mode
     if mode is RegistrationMode.CLOSED:
         raise errors.RegistrationClosed
     address = parse_new_email(runtime, email)
-    # The unique constraint decides. Taking turns spares the hashes of a burst for one address, which would
-    # fill the queue that honest logins wait in; nobody who waits holds a connection. Where a taken address is
-    # hashed for too it would spare none, and those who wait would be in no queue that is bounded.
+    # The unique constraint decides. In mode `open`, simultaneous registrations of one address run one by one, so
+    # only the first is hashed. In other modes each is hashed anyway, and waiting here would be an unbounded queue.
     is_spared = mode is RegistrationMode.OPEN
     async with runtime.registrations.take(address.canonical) if is_spared else nullcontext():
         tokens = await _register(

@@ -34,7 +34,7 @@ async def revoke_user_sessions(
     """
     now = clock.utc_now()
     if only is None:
-        # Before the sessions, as who confirms a change of e-mail takes them: crosswise they would deadlock.
+        # Tokens before sessions, the order in which confirming a change of e-mail locks them, or both could deadlock.
         await one_time_tokens.void_all(db, user_id=user_id, now=now, purposes=BEGUN_IN_SESSIONS)
     ended = await user_sessions.revoke(
         db,
@@ -80,23 +80,26 @@ async def void_access_tokens(db: AsyncSession, runtime: Runtime, *, user: User) 
 
 
 async def hold_holders(db: AsyncSession, *, role_id: UUID) -> None:
-    """Make logins of everybody who has a role wait until the transaction ends; before all rights are held."""
+    """Make logins of a role's holders wait until the transaction ends.
+
+    Call this before `roles.hold_rights`, or two transactions can deadlock.
+    """
     for part in await role_holders.split(db, role_id):
         await role_holders.hold(db, part)
 
 
 async def void_access_tokens_of_holders(db: AsyncSession, runtime: Runtime, *, role_id: UUID) -> None:
-    """Void the access tokens of everybody who has a role that has lost something; their sessions live on.
+    """Void the access tokens of all holders of a role that lost rights; their sessions live on.
 
-    A handful of statements for ten thousand holders. Only users who can have a token that has not expired are
-    concerned. The caller holds the holders and all rights, and has changed the role already.
+    A handful of statements for ten thousand holders; those whose tokens have all expired are skipped. The caller
+    has called `hold_holders` and `roles.hold_rights`, and has changed the role already.
     """
     now = clock.utc_now()
     issues: list[datetime | None] = []
     voids: list[datetime | None] = []
     parts = await role_holders.split(db, role_id)
     for part in parts:
-        # Once more: whoever got the role before the rights were held.
+        # Lock again: someone may have been assigned the role before `hold_rights`.
         await role_holders.hold(db, part)
         issues.append(await role_holders.hold_live_sessions(db, part, now=now))
         voids.append(await role_holders.last_void(db, part))

@@ -35,12 +35,15 @@ class Statistics:
     users_by_role: Mapping[str, int]
     last_24_hours: Activity
     last_7_days: Activity
-    # Whether any of the numbers is; it is then above `planning.EXACT_UP_TO`.
+    # True if any number is an estimate (possible only above `planning.EXACT_UP_TO`).
     estimated: bool
 
 
 async def read_statistics(db: AsyncSession, principal: Principal) -> Statistics:
-    """Count now, as far as that takes no longer with a million users; what is more is estimated."""
+    """Count users and events: exactly up to `planning.EXACT_UP_TO` rows, estimated beyond.
+
+    So the cost stays bounded however many users there are.
+    """
     now = clock.utc_now()
     total, disabled = await users.count_by_status(db)
     by_role = await roles.count_holders(db)
