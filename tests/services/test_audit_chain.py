@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
@@ -150,6 +150,19 @@ class TestAnonymise:
         async with sealed.database.reading() as db:
             left = await db.scalar(select(func.count()).where(AuditEvent.ip.is_not(None)))
         assert left == 0
+
+    async def test_what_he_did_to_others_stays_on_record(self, runtime: Runtime) -> None:
+        details = {"added": ["admin"], "removed": []}
+        async with runtime.database.unit_of_work() as db:
+            await audit.record(
+                db, AuditAction.USER_ROLES_CHANGED, actor_id=USER, subject_id=uuid4(), details=details
+            )
+        await seal(runtime)
+        async with runtime.database.unit_of_work() as db:
+            await audit_chain.anonymise(db, user_id=USER)
+        assert await verify(runtime) == ChainReport(1, None)
+        async with runtime.database.reading() as db:
+            assert await db.scalar(select(AuditEvent.details)) == details
 
 
 class TestSealing:

@@ -126,7 +126,9 @@ async def anonymise(db: AsyncSession, *, user_id: UUID) -> int:
     now = clock.utc_now()
     for event in events:
         event.ip = event.user_agent = None
-        event.details = {}
+        # What the user did to others is about them: deleting oneself must not hide what one has granted.
+        if event.subject_id == user_id:
+            event.details = {}
         event.anonymised_at = now
     await db.flush()
     return len(events)
