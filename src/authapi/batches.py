@@ -41,8 +41,8 @@ class Batches(Generic[Item, Result]):
     async def join(self, item: Item, work: Callable[[list[Item]], Awaitable[list[Result]]]) -> Result:
         """Have `work` done for this item; it returns the results in the order of the items.
 
-        A batch runs in a task of its own: a caller who is cancelled does not cancel it for the others. What `work`
-        raises is raised here for all items of the batch, and for callers who have waited for `LONGEST_WAIT` by then.
+        A batch runs in a task of its own: a caller who is cancelled does not cancel it for the others. What
+        `work` raises is raised here for all items of the batch, and for callers who have waited `LONGEST_WAIT`.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting[Item, Result](item, loop.create_future(), loop.time())

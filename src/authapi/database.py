@@ -104,8 +104,8 @@ class Database:
                     await _commit(db)
                 raise
             finally:
-                # Not by `async with db`, which takes its time even if the transaction has ended, and waits for a
-                # frozen server even if the deadline has struck.
+                # Not by `async with db`, which costs time even if the transaction has ended, and which waits for a
+                # frozen server even after the deadline.
                 if db.in_transaction():
                     await asyncio.shield(asyncio.create_task(db.close()))
 
@@ -115,7 +115,7 @@ class Database:
 
 
 class _Deadline:
-    """Ends the task's block once a transaction of it gets no answer; `patience` in seconds, None never does."""
+    """Cancels the block of a task whose transaction gets no answer; `patience` in seconds, None for no limit."""
 
     def __init__(self, patience: float | None) -> None:
         self.timeout = asyncio.timeout(None)
@@ -142,7 +142,7 @@ class _Deadline:
             self._timer.cancel()
             self._timer = None
         else:
-            # It may have struck a moment ago, and would cancel what comes now.
+            # The deadline may have just passed: take it back, or it would cancel the code after the transaction.
             self._reschedule(None)
 
     def _look_later(self) -> None:

@@ -28,9 +28,9 @@ POOL_TIMEOUT_SECONDS = 1
 # Writers of SQLite queue up behind each other: a burst waits for its turn, it is not an outage.
 SQLITE_BUSY_SECONDS = 15
 SQLITE_POOL_TIMEOUT_SECONDS = 5
-# One that was used a moment ago has shown that it is alive.
+# A connection that was used within this time is not checked before its next use.
 RESTED_SECONDS = 1.0
-# How long a connection that is given up may take to say good-bye. A frozen server never answers.
+# How long closing a connection may wait for the server, which never answers if it is frozen.
 CLOSE_SECONDS = 0.25
 
 # The execution option of connections that only read.
@@ -60,7 +60,7 @@ class MalformedUrl(InvalidSettings):
 
 
 class _QuicklyClosed(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection whose end nobody waits for: SQLAlchemy allows it two seconds, in the request's own time."""
+    """A connection that is closed within `CLOSE_SECONDS`: SQLAlchemy would make the request wait two seconds."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
         await super().close(timeout=CLOSE_SECONDS if timeout is None else min(timeout, CLOSE_SECONDS))
@@ -131,9 +131,10 @@ def _start_rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry
 def _check_rested_connection(
     connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    """Have the pool connect anew if a connection has died while nobody used it.
+    """Have the pool connect anew if a connection has died while it was idle.
 
-    SQLAlchemy's `pool_pre_ping` spends three round trips on each use, as many as a refresh by itself.
+    SQLAlchemy's `pool_pre_ping` spends three round trips on each use (BEGIN, an empty statement, ROLLBACK), as many
+    as a refresh by itself.
     """
     driver: asyncpg.Connection = connection.driver_connection
     # The event loop notices when a server ends a connection; only what went silent has to be asked.

@@ -15,7 +15,7 @@ class PasswordPolicy(StrEnum):
 
 class RegistrationMode(StrEnum):
     OPEN = "open"
-    # Nothing tells whether an address has an account, and nobody logs in before his is verified.
+    # No answer tells whether an address has an account; users must verify theirs before they can log in.
     VERIFY_FIRST = "verify_first"
     CLOSED = "closed"
 

@@ -304,7 +304,7 @@ class AddressNotAllowed(Forbidden):
 
 
 class CannotGrant(Forbidden):
-    """Nobody hands on what he does not have, or a small right would grow into all of them."""
+    """The caller tried to give or take rights that they lack: otherwise a small right would grow into all."""
 
     code = "cannot_grant"
     message = "You can only give or take away permissions that you have yourself."

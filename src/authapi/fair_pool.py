@@ -1,7 +1,7 @@
-"""A connection pool that serves in the order of asking.
+"""A connection pool that serves first come, first served.
 
-SQLAlchemy's hands a connection that comes back to whoever asks next, past those who wait: under load a request
-may wait until its second is over, and be refused, while hundreds that came later were served.
+SQLAlchemy's pool gives a returned connection to the next request that asks, even if others wait already: under
+load a request may wait until its timeout of a second and be refused, while hundreds that came later were served.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty
 
 
 class _FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
-    """One waits for the queue itself, the others in line for that place."""
+    """Only the holder of the lock `_line` waits for the queue; all others wait, in order, for that lock."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -37,6 +37,6 @@ class _FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
 
 
 class FairQueuePool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool for asyncio with a queue that nobody jumps."""
+    """SQLAlchemy's pool for asyncio, with waiters served in order."""
 
     _queue_class = _FairQueue

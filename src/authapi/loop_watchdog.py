@@ -1,4 +1,4 @@
-"""Ends a process whose event loop hangs, so that whoever watches over the process starts another one.
+"""Ends a process whose event loop hangs, so that its supervisor or container runtime starts another one.
 
 uvicorn's supervisor pings a thread of each worker. That finds workers that are frozen, and those in which nothing
 of Python runs, but the thread goes on answering while the loop waits for a lock or for a call that blocks.

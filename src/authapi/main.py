@@ -153,7 +153,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
 
 
 def create_configured_app() -> FastAPI:
-    """The application for the environment's settings, with logging; `served.py` calls it in each serving process."""
+    """The application for the environment's settings; `served.py` calls this in each process that serves."""
     settings = load_settings()
     configure_logging(format=settings.log.format, level=settings.log.level)
     app = create_app(settings)

@@ -1,4 +1,4 @@
-"""What the use cases tell about themselves while they run, to whoever counts; they know no metrics library."""
+"""Events that use cases report for metrics, so that services need not import a metrics library."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ RefreshOutcome = Literal["rotated", "converged", "reused", "refused"]
 
 
 class Observer:
-    """Listens and does nothing, which is what commands need; `metrics.Metrics` counts."""
+    """Ignores every event, as the command line needs it; `metrics.Metrics` overrides it and counts."""
 
     def login(self, outcome: LoginOutcome) -> None:
         """A step of a login came to this."""

@@ -55,8 +55,8 @@ class _SpendLog:
 class MemoryStorage:
     """Counts in this process by the monotonic clock: N workers allow N times the limit.
 
-    An attacker with more than `max_keys` addresses can push others out of the memory, which gives him no more
-    than those addresses already do.
+    An attacker with more than `max_keys` addresses can evict counters and so reset limits, but each of those
+    addresses has a limit of its own anyway: they gain nothing by it.
     """
 
     def __init__(self, *, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +75,7 @@ class MemoryStorage:
             self._make_room(now)
             spend_log = self._logs[key] = _SpendLog(window, array("d"))
         else:
-            # Also for a refused request: who keeps knocking must not be forgotten for newcomers.
+            # Also for a refused request: evicting a client that keeps trying would reset its limit.
             self._logs.move_to_end(key)
         instants = spend_log.instants
         del instants[: bisect_right(instants, now - window)]
@@ -155,7 +155,8 @@ class FallbackStorage:
         call = asyncio.create_task(self._shared.spend(key, limit=limit, window=window))
         self._calls.add(call)
         call.add_done_callback(self._ended)
-        # In small steps: in a burst this process is what is slow, and each step still lets answers come in.
+        # Wait in small steps: in a burst the event loop is late, and one long wait could time out although Redis
+        # has answered; between steps such answers are read.
         for _ in range(10):
             if (await asyncio.wait({call}, timeout=REDIS_TIMEOUT / 10))[0]:
                 return call.result()
@@ -164,7 +165,7 @@ class FallbackStorage:
     def _ended(self, call: asyncio.Task[Spending]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
-            call.exception()  # Seen: nobody waits for a call any more that took too long.
+            call.exception()  # Retrieved here, or asyncio would log it: after the timeout nothing awaits the call.
 
     def _failed(self, error: Exception) -> None:
         if not self.is_down:

@@ -93,9 +93,11 @@ class PasswordSettings(SettingGroup):
         None, description="sorted file of SHA-1 digests of breached passwords"
     )
     hash_workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads"
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="hashing threads per process"
     )
-    hash_queue: int = Field(32, ge=1, le=10_000, description="password checks that may wait, per worker")
+    hash_queue: int = Field(
+        32, ge=1, le=10_000, description="passwords that may wait for a hashing thread, per process"
+    )
 
     @model_validator(mode="after")
     def _long_peppers(self) -> Self:

@@ -129,9 +129,9 @@ class TokenAuthority:
     ) -> IssuedAccessToken:
         """Sign a token for a user's session; `roles` has the strongest one first.
 
-        `issued_at` must be the session's stored `last_used_at`: voiding a user's tokens compares against that value.
-        Tokens issued up to `not_before` are void. `iat` has whole seconds, so a token issued in the second of
-        `not_before` gets the next second as its `iat`, or it would count as void too.
+        `issued_at` must be the session's stored `last_used_at`: voiding a user's tokens compares against that
+        value. Tokens issued up to `not_before` are void. `iat` has whole seconds, so a token issued in the second
+        of `not_before` gets the next second as its `iat`, or it would count as void too.
         """
         iat = _first_valid_second(issued_at, not_before)
         expires_in = int(self.lifetime.total_seconds())

@@ -1,4 +1,4 @@
-"""Takes turns over keys within a process: work for one key is done one after the other."""
+"""Runs work for the same key one after the other, within one process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """A lock for each key that is in use, and none for the others.
+    """One lock per key, kept only while the key is in use.
 
-    It settles no race, for there are other processes: it spares work that would be for nothing.
+    It settles no race, because other processes do not share it; the database does that. It only saves work that
+    would be thrown away.
     """
 
     def __init__(self) -> None:
@@ -16,7 +17,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, key: str) -> AsyncIterator[None]:
-        """Wait until nobody else has a turn with this key."""
+        """Hold the lock of this key for the block."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:

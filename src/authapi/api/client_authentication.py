@@ -61,10 +61,10 @@ PresentedCredentials = Annotated[ClientCredentials | None, Depends(client_authen
 
 
 async def authenticate(request: Request, db: DbSession, credentials: ClientCredentials) -> ServiceClient:
-    """The client of these credentials; raises `InvalidClient`, and `TooManyRequests` when that goes on.
+    """The client of these credentials; raises `InvalidClient`, or `TooManyRequests` after many failures.
 
-    Whoever has the right secret is never held up. A secret cannot be guessed, but each refusal is a row in
-    the audit trail: beyond the limit of public routes they are refused without one.
+    Only failures are limited, so a client with the right secret is never refused for them. A secret of 256 bits
+    cannot be guessed, but each failure adds a row to the audit trail; beyond the limit `public` none is added.
     """
     try:
         return await service_clients.authenticate(

@@ -72,7 +72,7 @@ def find_verified(request: Request) -> VerifiedToken | None:
 
 
 def remember_verified(request: Request, verified: VerifiedToken) -> None:
-    """Keep what the request's token says, for whoever asks `verified_token` next."""
+    """Keep what the request's token says, so that `verified_token` need not check it again."""
     request.scope[_VERIFIED] = verified
 
 

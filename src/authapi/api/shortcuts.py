@@ -37,7 +37,7 @@ _WITH_BODY = (b"content-length", b"transfer-encoding")
 class GatewayShortcut:
     """Answer `GET /verify` with a known bearer token and without conditions, as the route itself would.
 
-    Belongs outside of everything. Not taken while the limit `service` is on, which is counted by address, nor
+    Must be the outermost middleware. Not taken while the limit `service` is on, which is counted by address, nor
     with an Origin: the answer then depends on CORS.
     """
 

@@ -190,7 +190,7 @@ async def _refresh_grant(
 ) -> SessionTokens:
     if not form.refresh_token:
         raise errors.InvalidOAuth2Request("no refresh_token")
-    # Refreshes that each hold a connection and wait for another one would use up the pool.
+    # `refresh` takes a connection of its own: requests that hold one and wait for another would exhaust the pool.
     await hand_back_connection(db)
     return await token_refresh.refresh(
         runtime,

@@ -242,7 +242,7 @@ def _run_workers(sockets: list[socket.socket], *, workers: int) -> bool:
 
     class Supervisor(Multiprocess):
         def terminate_all(self) -> None:
-            # Held open here, they would go on queueing connections that no worker accepts and that are reset at the end.
+            # Left open here, they would go on queueing connections that no worker accepts.
             for listener in self.sockets:
                 listener.close()
             super().terminate_all()

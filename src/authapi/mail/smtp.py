@@ -32,7 +32,7 @@ class SmtpTransport(Transport):
             "username": unquote(parts.username) if parts.username else None,
             "password": unquote(parts.password) if parts.password else None,
             "use_tls": parts.scheme == "smtps",
-            # Not None, which would mean "if the server offers it": whoever is in between could take it away.
+            # Not None, which means "if the server offers it": an attacker on the network could remove the offer.
             "start_tls": parts.scheme == "smtp+starttls",
             "tls_context": None if parts.scheme == "smtp" else ssl.create_default_context(),
             # The default asks the DNS, in a thread.

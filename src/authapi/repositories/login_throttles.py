@@ -50,8 +50,8 @@ async def count_unless_blocked(
 ) -> dict[bytes, Count]:
     """Count one try for each key and return the new counts, locked until the transaction ends.
 
-    Nothing is counted, locked or returned while one of them is blocked: the tries of a stranger who hammers would
-    queue up for the account's row, each with a connection of the pool, which its owner needs too. A key whose
+    Nothing is counted, locked or returned while one of them is blocked. Otherwise an attacker's tries would queue
+    up for the account's row, each holding a connection of the pool, and the owner could get none. A key whose
     window began before `window_start` begins a new one.
     """
     values = {"now": now, "window_start": window_start, "expires_at": expires_at}
@@ -88,7 +88,8 @@ async def uncount(
 ) -> None:
     """Take back one try for each key: it was not a failure after all.
 
-    The blocks that it set, known by their ends, go with it; keys in `forgetting` begin anew altogether.
+    Blocks that the try set, recognised by the instants at which they end, are lifted; the counters of keys in
+    `forgetting` go back to zero.
     """
     statement = _uncounting(len(key_hashes), len(unblocking), len(forgetting))
     values = (
@@ -122,8 +123,8 @@ def _counting(keys: int, *, on_postgresql: bool) -> ExecutableReturnsRows:
         blocked.c.window_started_at > window_start,
         blocked.c.blocked_until > now,
     )
-    # Selected: rows of VALUES would have the statement compiled anew for each login. In the order of their keys,
-    # in which they are locked: two that do so crosswise would deadlock.
+    # SELECTs and not VALUES, which SQLAlchemy would compile anew for each login. Sorted by key, the order in which
+    # the rows are locked, so that two transactions cannot deadlock.
     tried = union_all(*(select(key_hash.label("key_hash")) for key_hash in key_hashes)).subquery("tried")
     rows = select(tried.c.key_hash, literal_column("1"), now, expires_at).where(~is_blocked)
     rows = rows.order_by(tried.c.key_hash)
@@ -147,7 +148,7 @@ def _counting(keys: int, *, on_postgresql: bool) -> ExecutableReturnsRows:
 def _uncounting(keys: int, unblocking: int, forgetting: int) -> Update:
     forgotten = _parameters("forgotten", forgetting, _KEY_HASH)
     is_forgotten = or_(false(), *(_TABLE.c.key_hash == key_hash for key_hash in forgotten))
-    # Locked in the order in which they are counted: two that do so crosswise would deadlock.
+    # Locked in the same order as when they are counted, so that two transactions cannot deadlock.
     locked = (
         select(_TABLE.c.key_hash)
         .where(_TABLE.c.key_hash.in_(_parameters("key", keys, _KEY_HASH)))

@@ -22,7 +22,7 @@ async def add(db: AsyncSession, message: MailMessage) -> None:
 async def lock_recipient(db: AsyncSession, *, recipient: str, kind: MailKind) -> None:
     """Let one transaction at a time count and add mails of a kind to an address, until it ends.
 
-    Otherwise fifty requests at once would all count none.
+    Otherwise fifty requests at once would each count no mail yet, and all exceed the cap together.
     """
     digest = hashlib.sha256(f"mail {kind} {recipient}".encode()).digest()
     await advisory_locks.lock(db, int.from_bytes(digest[:8], signed=True))

@@ -73,7 +73,7 @@ async def void_invitations(db: AsyncSession, *, email_canonical: str, now: datet
     await db.execute(
         update(OneTimeToken)
         .where(
-            # Of the index, whose first column is the user: nobody's.
+            # Invitations have no user; saying so lets the index serve, whose first column is the user.
             OneTimeToken.user_id.is_(None),
             OneTimeToken.purpose == OneTimeTokenPurpose.ACCEPT_INVITATION,
             OneTimeToken.consumed_at.is_(None),

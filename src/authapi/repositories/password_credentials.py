@@ -29,7 +29,7 @@ _WITH_USER = (
 
 @dataclass(frozen=True, slots=True)
 class UserWithPassword:
-    """A user, the hash of his password if he has one, and whether that alone is not enough."""
+    """A user, the hash of their password if they have one, and whether they have a second factor."""
 
     user: User
     password_hash: str | None
@@ -45,7 +45,7 @@ async def find_hash_confidential(db: AsyncSession, *, user_id: UUID) -> str | No
 
 @dataclass(frozen=True, slots=True)
 class StoredPassword:
-    """The user of an address, whether he has verified it, and the hash of his password if he has one."""
+    """The user of an address, whether it is verified, and the hash of their password if they have one."""
 
     user_id: UUID
     email_verified: bool
@@ -55,14 +55,15 @@ class StoredPassword:
 async def find_by_email_confidential(db: AsyncSession, *, email_canonical: str) -> StoredPassword | None:
     """What a login compares a password with.
 
-    One statement, and without the roles, whether or not there is such a user: more would show in the time.
+    The same single statement for known and unknown addresses: reading the roles too, which only a known one has,
+    would show in the response time.
     """
     row = (await db.execute(_OF_ADDRESS, {"email_canonical": email_canonical})).one_or_none()
     return None if row is None else StoredPassword(*row)
 
 
 async def find_with_user_confidential(db: AsyncSession, *, user_id: UUID) -> UserWithPassword | None:
-    """The user with his rights and what he proves himself with, as the database has them now."""
+    """The user with their rights, password hash and second factor, as the database has them now."""
     found = await db.execute(_WITH_USER, {"user_id": user_id}, execution_options={"populate_existing": True})
     row = found.unique().one_or_none()
     return None if row is None else UserWithPassword(row.User, row.password_hash, row.has_second_factor)

@@ -58,7 +58,7 @@ async def hold_live_sessions(db: AsyncSession, part: Part, *, now: datetime) -> 
     """Wait for refreshes that are under way, and hold up later ones until the commit.
 
     Returns when any of the sessions was last given a token. The rows are locked in the order of their ids, as
-    everywhere: two that lock them crosswise would deadlock.
+    everywhere, so that two transactions cannot deadlock.
     """
     held = (
         select(UserSession.last_used_at)

@@ -20,10 +20,10 @@ async def find_by_names(db: AsyncSession, names: Sequence[str]) -> list[Role]:
 
 
 async def hold_rights(db: AsyncSession) -> None:
-    """Make whoever else changes roles, permissions or their holders wait until the transaction ends.
+    """Hold up other changes of roles, permissions or their holders until the transaction ends.
 
-    The row of the role `admin` stands for all of them. Lock a user's row before, never after, or two such
-    transactions deadlock.
+    Locking the row of the role `admin` stands for locking all of them. Lock a user's row before, never after, or
+    two such transactions deadlock.
     """
     admin_role = select(Role.id).where(Role.name == BuiltInRole.ADMIN)
     await db.execute(admin_role.with_for_update(key_share=True))

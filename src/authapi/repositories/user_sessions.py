@@ -36,7 +36,7 @@ PASSWORD_AMR = "pwd"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """That a session is to move on from a generation, at the request of a client from an address."""
+    """A request to move a session from `generation` to the next, made by a client from an address."""
 
     user_session_id: UUID
     generation: int
@@ -46,7 +46,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class RotatedSession:
-    """A session at its next generation, and its owner with the rights that he had after that."""
+    """A session at its next generation, and its owner with their rights as read after the rotation."""
 
     user_session: UserSession
     owner: User
@@ -185,7 +185,7 @@ async def forget_second_factor(db: AsyncSession, *, user_id: UUID, at: datetime)
 
 
 def _update_in_order(*conditions: ColumnElement[bool]) -> Update:
-    """An UPDATE that locks its rows in the order of their ids: two that do so crosswise would deadlock."""
+    """An UPDATE that locks its rows in the order of their ids, so that two of them cannot deadlock."""
     ids = select(UserSession.id).where(*conditions).order_by(UserSession.id)
     return update(UserSession).where(UserSession.id.in_(ids.with_for_update(key_share=True)), *conditions)
 

@@ -86,14 +86,14 @@ async def count_held(db: AsyncSession, user_id: UUID, *, now: datetime) -> Held:
 
 
 async def lock(db: AsyncSession, user_id: UUID) -> None:
-    """Make the account stand still until the transaction ends."""
+    """Lock the account's row until the transaction ends; other changes of the account wait for it."""
     await db.execute(_LOCK, {"user_id": user_id})
 
 
 async def find_for_update(db: AsyncSession, user_id: UUID) -> User | None:
     """The account, locked until the transaction ends, so that no other change slips in between."""
     await lock(db, user_id)
-    # On its own: what a statement that waits for a lock reads besides the locked row is from before the wait.
+    # Lock and read in two statements: one that waits for a lock returns joined rows as of before the wait.
     return await find_by_id(db, user_id)
 
 
@@ -119,12 +119,12 @@ async def replace_roles(db: AsyncSession, user: User, roles: Iterable[Role]) -> 
 async def find_other_active_admin(db: AsyncSession, user_id: UUID) -> UUID | None:
     """An active administrator besides this user.
 
-    Whoever else asks waits until the transaction ends: of two administrators who leave at once, the second
-    must not count on the first. Lock the user's row before, never after, or two such transactions deadlock.
+    Concurrent calls run one after the other until the transaction ends: of two administrators who leave at once,
+    the second must not count on the first. Lock the user's row before, never after, or two transactions deadlock.
     """
     admin_role = select(Role.id).where(Role.name == BuiltInRole.ADMIN).with_for_update(key_share=True)
     admin_role_id = await db.scalar(admin_role)
-    # Without the value the planner takes a third of all users for administrators and looks among those.
+    # A generic plan does not know the role's id, and assumes that a third of all users have it.
     await plan_for_these_values(db)
     return await db.scalar(
         select(User.id)
@@ -223,9 +223,9 @@ async def count_exactly(db: AsyncSession) -> int:
 
 
 async def hold_deleted(db: AsyncSession, *, before: datetime, limit: int) -> Sequence[UUID]:
-    """Accounts that were deleted before an instant, the oldest first, locked; not those that somebody else holds.
+    """Accounts deleted before an instant, the oldest first, locked; those that are locked already are skipped.
 
-    Who brings one of them back either has been first, or waits and finds it gone.
+    So an administrator who restores one of them either was first, or waits and finds it gone.
     """
     statement = select(User.id).where(User.deleted_at < before).order_by(User.deleted_at).limit(limit)
     return (await db.scalars(statement.with_for_update(skip_locked=True))).all()

@@ -30,10 +30,10 @@ class HashingPoolFull(HashingRefused):
 
 
 class HashingPlaces:
-    """Places for `workers` threads and `queue_size` more, fewer where so many would take more than the deadline.
+    """One place for each of `workers` threads and up to `queue_size` places to wait.
 
-    No key (a caller's address) gets the last of them while it holds others. From any thread. `taken` is how many
-    are held.
+    Fewer may wait where, going by the mean duration of a hash, the last ones would miss the deadline. No key (a
+    caller's address) gets the last place while it holds others. Thread-safe. `taken` is how many are held.
     """
 
     def __init__(self, *, workers: int, queue_size: int, deadline_seconds: float) -> None:
@@ -50,7 +50,7 @@ class HashingPlaces:
     def hold(self, key: str) -> Iterator[None]:
         """Hold a place for what leads to a hash, or keep the one that is held; raises HashingPoolFull at once.
 
-        Taken before there is any work: in a flood, those who would be refused in the end have cost nothing.
+        Take it before any other work: in a flood, a request that will be refused must not cost a query first.
         """
         if _holds_place_of.get() is self:
             yield

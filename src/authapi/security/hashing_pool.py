@@ -44,7 +44,7 @@ class HashingPoolClosed(HashingRefused):
 
 
 class HashingUnwanted(HashingRefused):
-    """Whoever wanted the result has left."""
+    """The client disconnected before its job's turn came, so nothing was computed."""
 
 
 @dataclass(eq=False, slots=True)

@@ -261,8 +261,8 @@ class PasswordHasher:
     def _top_up(self, password: str, text: str, *, hashed: int, rounds: int | None) -> None:
         """Bring the work of a failed verify up to that for an unknown user, or time would tell them apart.
 
-        So many forms of the password were `hashed` with bcrypt of `rounds`, None with something else. Everybody's
-        costs as much as an imported hash, for which the form that was typed is tried as well.
+        `hashed` forms of the password were tried with bcrypt at `rounds`; None means another scheme. Every failed
+        verify costs as much as one of an imported hash, for which the password is also tried as it was typed.
         """
         for number in range(len({password, text})):
             if number >= hashed or rounds is None:

@@ -1,4 +1,4 @@
-"""Account deletion: a user leaves, after proving once more who he is."""
+"""Account deletion: a user deletes their account, after giving the password once more."""
 
 from uuid import UUID
 
@@ -46,7 +46,7 @@ async def mark_deleted(db: AsyncSession, runtime: Runtime, *, user: User, actor_
     await revocation.revoke_user_sessions(
         db, runtime, user_id=user.id, reason=RevocationReason.USER_DELETED, actor_id=actor_id
     )
-    # Who has changed the address may not be its owner: then the way back leads back from this as well.
+    # An attacker who changed the address may also delete the account: the owner's undo link must survive that.
     purposes = ALL_BUT_WAYS_BACK if actor_id == user.id else frozenset(OneTimeTokenPurpose)
     await one_time_tokens.void_all(db, user_id=user.id, now=now, purposes=purposes)
     user.deleted_at = now
@@ -56,15 +56,15 @@ async def mark_deleted(db: AsyncSession, runtime: Runtime, *, user: User, actor_
 
 
 async def make_room(db: AsyncSession, runtime: Runtime, *, email_canonical: str) -> None:
-    """Delete an account that has the address of somebody who has just shown that it is his.
+    """Delete the unverified account that occupies an address whose owner has just proved control of it.
 
-    Only one that was never verified and has no more than everybody has; softly, so that an administrator, who may
-    have made it, can bring it back.
+    An account that was verified, or that has more than the role `user`, stays. The deletion is soft, so that an
+    administrator, who may have made the account, can bring it back.
     """
     squatter = await users.find_by_email(db, email_canonical=email_canonical)
     if squatter is None:
         return
-    # As it is once nobody else changes it: it may have been verified this moment.
+    # Lock it and look again: it may have been verified since it was read.
     squatter = await users.find_for_update(db, squatter.id)
     if (
         squatter is not None

@@ -1,6 +1,6 @@
-"""Delegation: nobody hands on, takes away or stands above what he does not have himself (ASVS 8.2.1).
+"""Delegation: callers can only grant, remove or manage rights that they have themselves (ASVS 8.2.1).
 
-Without this rule the right to assign roles, or to write them, would be the right to do everything.
+Without this rule the right to assign or edit roles would be the right to do everything.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from authapi.services.rights import rights_in_session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What somebody may hand on: everything as an administrator, otherwise `permissions`."""
+    """What a caller may grant: everything as an administrator, otherwise `permissions`."""
 
     is_admin: bool
     permissions: frozenset[str]
@@ -28,23 +28,23 @@ class Reach:
         return self.is_admin or self.permissions.issuperset(permissions)
 
     def covers_role(self, role: Role) -> bool:
-        # The role of administrators is more than its permissions: it may hand on any other.
+        # The role `admin` is more than the sum of its permissions: its holders may grant every other role.
         is_above = role.name == BuiltInRole.ADMIN and not self.is_admin
         return not is_above and self.covers(permission.name for permission in role.permissions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegator(Reach):
-    """A caller, whose reach is what his roles allow now and his token was issued for."""
+    """A caller; their reach is what their roles allow now and their token's scopes include."""
 
     principal: Principal
 
 
 async def load_delegator(db: AsyncSession, principal: Principal, permission: Permission) -> Delegator:
-    """The caller with the rights he has now.
+    """The caller with the rights they have now.
 
-    Called once more after the rows that a change concerns are held: the caller may have lost his rights while
-    he waited for them. Raises `InvalidAccessToken`, `PermissionDenied`, `InsufficientScope`.
+    Call it again once the rows to be changed are locked: the caller may have lost their rights while waiting for
+    the locks. Raises `InvalidAccessToken`, `PermissionDenied`, `InsufficientScope`.
     """
     user = await authorization.require_permission(db, principal, permission)
     rights = rights_in_session(user, amr=principal.amr)
@@ -57,7 +57,7 @@ async def load_delegator(db: AsyncSession, principal: Principal, permission: Per
 
 
 def can_grant(user: User, roles: Iterable[Role], *, by: Permission) -> bool:
-    """Whether a user has, whatever he may do in a session, the permission `by` and all that these roles allow."""
+    """Whether a user's roles, outside of any session, give the permission `by` and all that `roles` allow."""
     reach = Reach(is_admin=BuiltInRole.ADMIN in user.role_names, permissions=frozenset(user.permission_names))
     return user.is_active and by in reach.permissions and all(map(reach.covers_role, roles))
 

@@ -126,10 +126,10 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
 async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
     """Give the account back to the owner of its old address, who is mailed a link to choose a password.
 
-    Whoever changed the address knew the password. So what he may have left behind goes: the password, every
-    session and device, later changes of the address, a second factor and a deletion since the change, and an
-    unverified account that has taken the old address. Raises `InvalidOneTimeToken`, also when somebody else has
-    verified the old address meanwhile.
+    The attacker who changed the address knew the password. So everything they may have left behind is removed or
+    undone: the password, every session and device, later changes of the address, a second factor added or a
+    deletion since the change, and an unverified account that has taken the old address. Raises
+    `InvalidOneTimeToken`, also when somebody else has verified the old address meanwhile.
     """
     user, consumed = await _consume(db, token, OneTimeTokenPurpose.UNDO_EMAIL_CHANGE)
     address = _address_in(consumed)
@@ -150,7 +150,7 @@ async def undo(db: AsyncSession, runtime: Runtime, *, token: str) -> User:
 
 
 async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -> tuple[User, OneTimeToken]:
-    # The user first, as everywhere: two that lock the rows crosswise would deadlock.
+    # Lock the user before the token, as everywhere: in another order two transactions could deadlock.
     found = await one_time_tokens.find(db, purpose=purpose, token=token)
     user = await users.find_for_update(db, found.user_id) if found.user_id else None
     if user is None or user.disabled_at is not None:
@@ -163,7 +163,8 @@ async def _consume(db: AsyncSession, token: str, purpose: OneTimeTokenPurpose) -
 async def _void_tokens_since(db: AsyncSession, user: User, consumed: OneTimeToken) -> None:
     now = clock.utc_now()
     await token_rows.void_all(db, user_id=user.id, now=now, purposes=one_time_tokens.ALL_BUT_WAYS_BACK)
-    # Not the earlier ones: a stranger who changes the address twice must not void the owner's with his own.
+    # Only newer undo links: an attacker who changes the address twice gets one too, and using it must not void the
+    # owner's older one.
     await token_rows.void_all(
         db,
         user_id=user.id,

@@ -1,4 +1,4 @@
-"""E-mail verification: whoever gets a mail's link confirms the account, or disowns what a stranger made."""
+"""E-mail verification: the owner of an address confirms its account, or removes one that a stranger made."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 

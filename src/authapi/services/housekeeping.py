@@ -11,7 +11,7 @@ from authapi.services import account_deletion
 
 BATCH = 500
 EVERY = timedelta(hours=1)
-# How long ended things stay, for whoever asks what happened.
+# How long ended sessions, tokens and the like stay, so that an incident can be looked into.
 KEEP_ENDED = timedelta(days=30)
 TIMEOUT = timedelta(minutes=10)
 

@@ -87,7 +87,7 @@ async def accept(
     An unverified account that somebody else has made with the address gives way. Raises `InvalidOneTimeToken`,
     also when the inviter could not invite to these roles any more, `WeakPassword`, `EmailTaken`, `HashingBusy`.
     """
-    # Looked at first, used up last: a password that is refused must not cost the invitation.
+    # Read the token first and consume it last: a password that is refused must not use up the invitation.
     found = await one_time_tokens.find(db, purpose=PURPOSE, token=token)
     address = EmailAddress(found.data["email"], found.data["email_canonical"])
     await hand_back_connection(db)

@@ -1,4 +1,4 @@
-"""Known devices: while strangers guess, the owner still gets in from where he has logged in before."""
+"""Known devices: while an attacker's guesses throttle an account, its owner can log in from one used before."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -19,10 +19,11 @@ MAX_PER_USER = 50
 async def recognise(
     db: AsyncSession, runtime: Runtime, *, user_id: UUID | None, device_token: str | None
 ) -> KnownDevice | None:
-    """The user's device that a token names; None for no token, a forged, a stale or a foreign one.
+    """The user's device that a token names; None for no token, or one that is forged, old or of another user.
 
-    The token before the current one still counts: the device may not have got the reply with the newer one.
-    Looked up for nobody's address too: a stranger's own token must not tell him by the time who has an account.
+    The token before the current one still counts: the reply with the newer one may have been lost.
+    Looked up for unknown addresses too: otherwise an attacker who sends a genuine token of their own with other
+    people's addresses could tell from the time which of them have an account.
     """
     if not device_token:
         return None
@@ -41,8 +42,8 @@ async def remember(
 ) -> str:
     """The device's next token after a login: a new one every time, so that a stolen one grows stale.
 
-    `held` is how many devices the user has, counted under the lock on his row; a new one beyond the cap takes the
-    place of the oldest.
+    `held` is how many devices the user has, counted while the user's row is locked; a new one beyond the cap
+    replaces the oldest.
     """
     now = clock.utc_now()
     expires_at = now + LIFETIME

@@ -1,4 +1,4 @@
-"""Mails with a link that strangers can ask for: who has no account gets none, and costs the same work."""
+"""Mails with a link that anybody can ask for: an unknown address gets none, and costs the same work."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,9 +41,9 @@ async def offer(
 async def issue(
     db: AsyncSession, runtime: Runtime, *, purpose: OneTimeTokenPurpose, user: User | None
 ) -> str:
-    """A link with a new token, which replaces the user's earlier one; it is good for his present address."""
+    """A link with a new token, which replaces the user's earlier one; it works while they keep this address."""
     if user is None:
-        # What issuing does for a user.
+        # The statement that issuing runs for a user: without it the time would tell that there is no account.
         await token_rows.void_all(db, user_id=new_id(), now=clock.utc_now(), purposes={purpose})
     token = await one_time_tokens.issue(
         db,
@@ -117,7 +117,7 @@ def parse_address(email: str) -> EmailAddress:
 def _ensure_decides(token: OneTimeToken, user: User | None) -> User:
     if user is None or not user.is_active:
         raise errors.InvalidOneTimeToken("no active account")
-    # Who has only the mailbox of an earlier address must not decide about the account any more.
+    # A link mailed to an earlier address must no longer work: that mailbox may be somebody else's by now.
     if token.data.get("email_canonical", user.email_canonical) != user.email_canonical:
         raise errors.InvalidOneTimeToken("mailed to an earlier address")
     return user

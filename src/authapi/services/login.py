@@ -38,7 +38,7 @@ async def log_in(
     """
     address = _canonical(email)
     with runtime.hasher.place():
-        # Nobody's is asked for all the same: one statement less would show in the time.
+        # Queried for a malformed address too: one statement less would show in the response time.
         found = await password_credentials.find_by_email_confidential(db, email_canonical=address or "")
         user_id = found.user_id if found else None
         is_hidden = found is not None and not found.email_verified and _hides_unverified(runtime)
@@ -87,10 +87,10 @@ def _canonical(email: str) -> str | None:
 
 
 def _hides_unverified(runtime: Runtime) -> bool:
-    """Whether an account that is not verified must look like none.
+    """Whether an unverified account must be answered like an unknown address.
 
-    Who has just registered an address with a password of his could otherwise log in with it to see whether the
-    account is his, which is whether the address was free.
+    Otherwise an attacker could register an address with a password of their own and log in with it: a success
+    would tell that the address was free, a refusal that it has an account.
     """
     return runtime.settings.registration.mode is RegistrationMode.VERIFY_FIRST
 

@@ -99,7 +99,7 @@ async def begin(
 async def begin_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> Attempt:
     """Count a try of a second factor's code; raises `TooManyAttempts`.
 
-    The counter is the user's alone: only who knows the password gets here.
+    One counter per user is enough, whatever the source: only a caller who knows the password gets here.
     """
     return await _count(db, {_key(runtime, "code", str(user_id)): CODE}, device=None)
 
@@ -107,18 +107,18 @@ async def begin_code(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> At
 async def succeeded(db: AsyncSession, attempt: Attempt) -> None:
     """The password was right: take the try back and forget the failures of this source with this account.
 
-    Nothing more: whoever logs in to an account of his own must not wipe out the failures of others.
+    Nothing more: an attacker must not clear the failures of a source by logging in to an account of their own.
     """
     await _take_back(db, attempt, forgetting=attempt.own_key_hashes)
 
 
 async def not_tried(db: AsyncSession, attempt: Attempt) -> None:
-    """Nothing was hashed after all, because too many waited: take the try back."""
+    """Take the try back: the hashing queue was full, so the password was not checked."""
     await _take_back(db, attempt)
 
 
 async def unlock(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
-    """Let everybody try a user's password and codes again, as if nobody had failed so far."""
+    """Clear every counter of a user's failed passwords and codes: account, sources, devices and sessions."""
     now = clock.utc_now()
     sources = await audit_events.list_addresses(
         db, AuditAction.USER_LOGIN_FAILED, subject_id=user.id, since=now - WINDOW
@@ -137,7 +137,7 @@ async def unlock(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
 
 
 async def forget_codes(db: AsyncSession, runtime: Runtime, *, user_id: UUID) -> None:
-    """Forget the wrong codes of a second factor that is no more."""
+    """Forget the wrong codes that were given for a second factor which has been removed."""
     await login_throttles.clear(db, [_key(runtime, "code", str(user_id))])
 
 
@@ -149,7 +149,7 @@ async def _count(db: AsyncSession, rules: dict[bytes, Rule], *, device: KnownDev
     )
     if not counts:
         until = await login_throttles.find_latest_block(db, keys, window_start=window_start)
-        # It may have been lifted in between: then the next try is the one.
+        # The block may have ended between the two statements: the caller may then try again after a second.
         raise errors.TooManyAttempts(retry_after=max(1.0, (until - now).total_seconds() if until else 0.0))
     refused_for = [_seconds_left(count, rules[key], now) for key, count in counts.items()]
     if any(refused_for):
@@ -194,7 +194,7 @@ def _pair_key(runtime: Runtime, identifier: str, source: str) -> bytes:
 
 
 def _folded(identifier: str) -> str:
-    """One form for all spellings of what is no address; a canonical address stays as it is."""
+    """One counter key for all spellings of a malformed address; a canonical address is left unchanged."""
     return unicodedata.normalize("NFKC", identifier).strip().lower()
 
 
@@ -206,5 +206,5 @@ def _key(runtime: Runtime, *parts: str) -> bytes:
 def _seconds_left(count: Count, rule: Rule, now: datetime) -> float:
     if count.blocked_until is not None and count.blocked_until > now:
         return (count.blocked_until - now).total_seconds()
-    # Without a block the window's last free try was still under way when this one came.
+    # Over the limit and not blocked yet: the parallel try that reached the limit is about to set the block.
     return 1.0 if count.failures > rule.limit else 0.0

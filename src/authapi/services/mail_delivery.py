@@ -101,7 +101,7 @@ class MailDelivery:
         if not due:
             return
         if self._transport is None:
-            # Not at the start, which it would hold up.
+            # Opened for the first mail and not at the start, which loading its libraries would slow down.
             self._transport = await asyncio.to_thread(open_transport, self._runtime.settings.mail)
         transport = self._transport
         for _ in range(due):
@@ -132,7 +132,8 @@ class MailDelivery:
             # The database is away; the mail is tried again once its claim has ended.
             logger.error("mail.sender_failed", error=type(error).__name__)
             return
-        # Who has put a mail into the outbox since the last look has found this sender still at work.
+        # A mail committed after the last `_claim` started no sender, because this one still counted as busy: look
+        # once more.
         self._senders.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._runtime.mail_wakeup.set()
 
@@ -159,7 +160,7 @@ class MailDelivery:
             self._on_sent(envelope)
 
     async def _mark_sent(self, mail: MailMessage) -> None:
-        """Keep trying while the mail is ours: what is not marked is sent a second time."""
+        """Retry while this process owns the mail: one that is not marked as sent would be sent again."""
         deadline = time.monotonic() + CLAIM_SECONDS / 2
         while True:
             try:

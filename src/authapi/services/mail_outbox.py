@@ -33,8 +33,8 @@ _FOR_STRANGERS = frozenset(
         MailKind.LOGIN_THROTTLED,
     }
 )
-# The others tell what did happen to the account; an owner who hears nothing of the last of them could not
-# act, so their cap only keeps a loop from filling the mailbox.
+# All other kinds report something that happened to the account. If one were withheld, the owner could not react to
+# an attack. So their cap is ten times higher: it only keeps a runaway loop from filling the mailbox.
 _NOTIFICATION_FACTOR = 10
 
 

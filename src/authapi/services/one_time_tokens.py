@@ -14,10 +14,10 @@ from authapi.runtime import Runtime
 from authapi.security import opaque_tokens
 
 PREFIX = "authapi_ott_"
-# What somebody who is logged in, or half of it, has begun: it ends with his sessions.
+# Issued during a session, or between password and code of a login; they are voided when the user's sessions end.
 BEGUN_IN_SESSIONS = frozenset({OneTimeTokenPurpose.CHANGE_EMAIL, OneTimeTokenPurpose.LOGIN_SECOND_FACTOR})
-# Each leads back to another address, whose owner may have no other way: neither a later one nor a new password
-# replaces it.
+# Each undoes another change of address, and may be the owner's only way back after a takeover: neither a later one
+# nor a new password voids it.
 WAYS_BACK = frozenset({OneTimeTokenPurpose.UNDO_EMAIL_CHANGE})
 ALL_BUT_WAYS_BACK = frozenset(OneTimeTokenPurpose) - WAYS_BACK
 SECOND_FACTOR_LIFETIME = timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Password change: a logged-in user replaces the password he knows."""
+"""Password change: a logged-in user who knows the current password replaces it."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,7 +16,7 @@ from authapi.services.password_check import check_password_of_caller
 async def change_password(
     db: AsyncSession, runtime: Runtime, *, principal: Principal, current_password: str, new_password: str
 ) -> None:
-    """Replace the caller's password, end his other sessions and tell him by mail (ASVS 6.2.3, 7.4.3).
+    """Replace the caller's password, end their other sessions and tell them by mail (ASVS 6.2.3, 7.4.3).
 
     Raises `InvalidCredentials`, `TooManyAttempts`, `WeakPassword`, `HashingBusy`, `Conflict` if the password
     was changed by somebody else meanwhile.
@@ -39,7 +39,7 @@ async def change_password(
     new_hash = await hash_new_password(
         runtime, new_password, email=user.email, full_name=user.full_name, field="new_password"
     )
-    # Hashing took a while without a lock: whoever changed the password or the account meanwhile was first.
+    # Nothing was locked while hashing: if the password or the account was changed meanwhile, that change wins.
     current = await users.find_for_update(db, user.id)
     stored = await password_credentials.find_hash_confidential(db, user_id=user.id)
     if current is None or not current.is_active or stored != checked:

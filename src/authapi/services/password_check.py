@@ -18,7 +18,7 @@ from authapi.services import audit, login_throttle, notifications
 
 @dataclass(frozen=True, slots=True)
 class CheckedPassword:
-    """A user who has just given the right password, locked; `device` if he came from a known one."""
+    """A user whose password was right, with their row locked; `device` is the known one they came from, if any."""
 
     user: User
     has_second_factor: bool
@@ -64,10 +64,10 @@ async def check_password(
 async def check_password_of_caller(
     db: AsyncSession, runtime: Runtime, *, principal: Principal, password: str, action: AuditAction
 ) -> User:
-    """The caller of a request, if he gives his password once more and is active; locked as above.
+    """The caller of a request, if they are active and the password is theirs; their row is locked as above.
 
-    A refusal is on record as `action`. His session has a budget of its own: strangers who hammer the login
-    cannot keep him from it. Raises `InvalidCredentials`, `InvalidAccessToken`, `TooManyAttempts`,
+    A refusal is on record as `action`. Tries are counted per session, so an attacker who floods the login cannot
+    throttle the owner here. Raises `InvalidCredentials`, `InvalidAccessToken`, `TooManyAttempts`,
     `HashingBusy`.
     """
     found = await password_credentials.find_with_user_confidential(db, user_id=principal.user_id)
@@ -95,7 +95,7 @@ async def check_password_of_caller(
             user_session_id=principal.user_session_id,
         )
         raise
-    # Looked at again: hashing took a while without a lock.
+    # Check again: the account may have been disabled while the password was hashed without a lock.
     if not checked.user.is_active:
         raise errors.InvalidAccessToken("account_gone_or_disabled")
     return checked.user
@@ -112,10 +112,10 @@ async def _verify(
         verification = await runtime.hasher.verify(password, stored)
         if not verification.matches:
             raise errors.InvalidCredentials("wrong_password")
-        # Hashing took a while without a transaction. From here on the row lock makes the account stand still;
-        # if its password was changed meanwhile, the old one must not open a session: check again.
+        # Lock the account: no other transaction changes it from here on. If its password was changed while the old
+        # one was hashed without a transaction, the old one must not open a session: check against the new hash.
         await users.lock(db, user_id)
-        # On its own: what a statement that waits for a lock reads besides is from before the wait.
+        # Lock and read in two statements: one that waits for a lock returns joined rows as of before the wait.
         found = await password_credentials.find_with_user_confidential(db, user_id=user_id)
         if found is not None and found.password_hash == stored:
             break

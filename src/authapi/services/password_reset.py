@@ -45,9 +45,9 @@ async def request_reset(db: AsyncSession, runtime: Runtime, *, email: str) -> No
 
 
 async def send_link(db: AsyncSession, runtime: Runtime, *, user: User) -> None:
-    """Mail an account's owner a link to choose another password, because somebody else thinks he should.
+    """Mail an account's owner a link to choose another password: an administrator or an undone takeover asks.
 
-    Where the address had its mails of the hour, the link in the last of them stays good.
+    If the hourly cap is reached, the link already mailed keeps working.
     """
     async with db.begin_nested() as savepoint:
         link = await link_mails.issue(db, runtime, purpose=PURPOSE, user=user)
@@ -70,7 +70,7 @@ async def reset(db: AsyncSession, runtime: Runtime, *, token: str, new_password:
     6.4.3), unless the account was unverified until now: then whatever was set up before may be a stranger's,
     and all of it goes. Raises `InvalidOneTimeToken`, `WeakPassword`, `HashingBusy`.
     """
-    # Looked at first, used up last: a password that is refused must not cost the link.
+    # Read the token first and consume it last: a new password that is refused must not use up the link.
     account = await find_account(db, token=token)
     await hand_back_connection(db)
     password_hash = await hash_new_password(
@@ -82,12 +82,13 @@ async def reset(db: AsyncSession, runtime: Runtime, *, token: str, new_password:
         db, runtime, user_id=user.id, reason=RevocationReason.PASSWORD_CHANGED, actor_id=user.id
     )
     if user.email_verified:
-        # A change of e-mail or a login that is under way may be a stranger's. What undoes a change of e-mail
-        # stays: if a stranger made it, the reset is his, and the link the owner's only way back.
+        # A pending change of e-mail, or a login that waits for its code, may be an attacker's: void both. Undo
+        # links stay valid: if an attacker changed the e-mail and then resets, such a link is the owner's only way
+        # back.
         await token_rows.void_all(db, user_id=user.id, now=clock.utc_now(), purposes=ALL_BUT_WAYS_BACK)
     else:
         await _take_over(db, user)
-    # Whoever has known the old password keeps no device that lets him try more often than strangers.
+    # An attacker who knew the old password may have a known device, whose budget of tries is larger.
     await device_rows.forget(db, user_id=user.id)
     device_token = await known_devices.remember(db, runtime, user_id=user.id, held=0)
     await audit.record(db, AuditAction.USER_PASSWORD_RESET, actor_id=user.id, subject_id=user.id)

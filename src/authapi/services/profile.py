@@ -12,7 +12,7 @@ from authapi.principal import Principal
 from authapi.repositories import users
 from authapi.services import audit
 
-# A user never sets his e-mail, its verification or his roles here (ASVS 8.2.3).
+# Users cannot set their e-mail, its verification or their roles here (ASVS 8.2.3).
 EDITABLE_FIELDS = frozenset({"full_name", "phone", "locale", "discoverable"})
 
 

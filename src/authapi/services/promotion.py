@@ -44,7 +44,7 @@ class MovedTable:
 
 
 def _require_sqlite_file(database_url: str) -> None:
-    """SQLite would make a file that is not there."""
+    """Raise `PromotionRefused` if the file is missing: connecting would create an empty database."""
     file = Path(make_url(database_url).database or "")
     if not file.is_file():
         raise PromotionRefused(f"there is no SQLite database at {file}")
@@ -53,9 +53,9 @@ def _require_sqlite_file(database_url: str) -> None:
 async def promote(*, source_url: str, target_url: str, on_progress: OnProgress) -> list[MovedTable]:
     """Copy everything from SQLite to an empty PostgreSQL database, all or nothing.
 
-    The schema is made at the target first; its built-in roles and permissions make way for those of the
-    source. Nobody else can use the source meanwhile, and nobody must: what was written after the copy would
-    be lost. Raises `PromotionRefused`, and what the databases raise.
+    The schema is created at the target first; its built-in roles and permissions are replaced by those of the
+    source. The source is locked meanwhile, because anything written to it after the copy would be lost. Raises
+    `PromotionRefused`, and what the databases raise.
     """
     _require_sqlite_file(source_url)
     source = Database(source_url, pool_size=1)

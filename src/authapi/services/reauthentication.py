@@ -1,4 +1,4 @@
-"""Re-authentication: a logged-in user proves again who he is, for what needs a fresh login."""
+"""Re-authentication: a logged-in user gives password and factor again, for what needs a recent login."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 

@@ -31,7 +31,8 @@ async def _rotate_all(runtime: Runtime, rotations: list[Rotation]) -> list[Rotat
             now=now,
             idle_expires_at=now + runtime.settings.refresh_token.idle_lifetime,
         )
-        # After the sessions' rows, as a refresh does it that is alone.
+        # Read after the sessions' rows are updated, as in a single refresh: a change of rights is either seen here,
+        # or finds the new `last_used_at` and voids the token.
         owners = await users.find_all_by_id(db, {user_session.user_id for user_session in rotated})
     found = {
         user_session.id: RotatedSession(user_session, owner)

@@ -111,7 +111,7 @@ async def _register_unseen(
 ) -> None:
     """Do the same work for a new and for a taken address, so that the time tells nothing (ASVS 6.3.8).
 
-    A taken one gets a stand-in for the account that it does not get; that is rolled back again.
+    For a taken address an account with a made-up address is inserted and rolled back.
     """
     stand_in = EmailAddress(address.display, f"{new_id()}@stand-in.invalid")
     user, link = None, ""
@@ -122,7 +122,7 @@ async def _register_unseen(
             if owner is not None:
                 await savepoint.rollback()
     except errors.EmailTaken:
-        # Somebody else was faster while this password was hashed.
+        # Another request registered the address while this password was hashed.
         owner = await users.find_bare_by_email(db, email_canonical=address.canonical)
     if owner is not None:
         await audit.record(db, AuditAction.USER_REGISTERED_AGAIN, subject_id=owner.id)

@@ -34,7 +34,7 @@ async def revoke_user_sessions(
     """
     now = clock.utc_now()
     if only is None:
-        # Tokens before sessions, the order in which confirming a change of e-mail locks them, or both could deadlock.
+        # Tokens before sessions, as confirming a change of e-mail locks them too: otherwise both could deadlock.
         await one_time_tokens.void_all(db, user_id=user_id, now=now, purposes=BEGUN_IN_SESSIONS)
     ended = await user_sessions.revoke(
         db,

@@ -36,15 +36,15 @@ async def read_feed(
 ) -> FeedPage:
     """What was revoked since `cursor`, or everything that still matters.
 
-    With `wait` (seconds) the answer is held back until there is something new: entries, in a set whose
-    fingerprint is not in `known`. What one answer may repeat of the one before is thus not news. No database
-    connection is held meanwhile, and the last look is always at the database: an answer without entries
-    proves that there are none. Raises `InvalidCursor`.
+    With `wait` (seconds) the answer is held back until there are entries whose fingerprint is not in `known`:
+    an answer may repeat entries of the one before, which are not news. No database connection is held while
+    waiting. Every answer follows a read of the database, so an empty one proves that nothing was revoked.
+    Raises `InvalidCursor`.
     """
     position = 0 if cursor is None else _open_cursor(runtime.derived_keys, cursor)
     deadline = time.monotonic() + wait
     while True:
-        # Before the read: what enters the set while the database is read must be looked at again.
+        # Taken before the read: a revocation that arrives during it must end the wait below.
         changed = runtime.revocations.changed
         page = await _read(runtime, position)
         is_news = page.revocations and page.fingerprint not in known
@@ -57,7 +57,8 @@ async def _read(runtime: Runtime, position: int) -> FeedPage:
     async with asyncio.timeout(READ_TIMEOUT_SECONDS), runtime.database.reading() as db:
         found = await revocations.read_on(db, position=position, now=clock.utc_now())
         if found.position < position:
-            # The database lies before the cursor: it was restored, or SQLite's last rows were purged.
+            # The database's newest position is below the cursor: it was restored from a backup, or SQLite's last
+            # rows were purged. Start over.
             found = await revocations.read_on(db, position=0, now=clock.utc_now())
     return FeedPage(
         found.revocations,

@@ -22,12 +22,12 @@ logger = structlog.stdlib.get_logger("authapi.revocations")
 
 
 class RevocationFollower:
-    """Follows the revocations over a connection of its own, which a busy pool cannot keep from it."""
+    """Follows the revocations over a connection of its own, so that it works while the pool is exhausted."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._set: RevocationSet = runtime.revocations
         self._database = Database.of(runtime.settings, pool_size=1)
-        # Kept from one read to the next: to come by one takes longer than to ask. None while it is used.
+        # Kept between reads: opening a connection takes longer than the query. None while a read is using it.
         self._connection: AsyncConnection | None = None
         self._position = 0
         self._stopping = asyncio.Event()
@@ -54,7 +54,7 @@ class RevocationFollower:
             try:
                 page = await self._read()
             except Exception:
-                # The server may have ended it since the last read.
+                # The server may have closed the kept connection since the last read: try once with a new one.
                 if not is_kept:
                     raise
                 page = await self._read()
@@ -72,7 +72,7 @@ class RevocationFollower:
             async with connection.begin():
                 page = await revocations.read_on(connection, position=self._position, now=clock.utc_now())
                 if page.position < self._position:
-                    # Another server has taken over, or old rows were purged: what is new has a lower number.
+                    # A failover to another server, or purged rows: new rows may have lower numbers, so read all.
                     page = await revocations.read_on(connection, position=0, now=clock.utc_now())
         except BaseException:
             # It may be the connection that failed, or it is in the middle of an answer.

@@ -17,10 +17,10 @@ class Rights:
 
 
 def rights_in_session(user: User, *, amr: Collection[str]) -> Rights:
-    """The user's rights given how he has proved who he is (RFC 8176).
+    """The user's rights in a session that was opened with the factors `amr` (RFC 8176).
 
-    A role that requires a second factor is not in force without one, on no path: its holder can log in, enroll
-    an authenticator app, and has the role after the next login (ASVS 6.3.3).
+    A role that requires a second factor counts only in sessions opened with one. Without, its holder can still log
+    in and enroll an authenticator app, and has the role from the next login on (ASVS 6.3.3).
     """
     has_second_factor = SECOND_FACTOR_AMR in amr
     in_force = [role for role in user.roles if has_second_factor or not role.requires_second_factor]

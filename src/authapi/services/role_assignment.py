@@ -1,4 +1,4 @@
-"""Role assignment: which roles a user gets, whether a token can still carry them, and who must keep his."""
+"""Role assignment: roles by name, whether a token can carry a user's roles, and keeping the last administrator."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -10,7 +10,7 @@ from authapi.enums import BuiltInRole
 from authapi.models import Role, User
 from authapi.repositories import roles, users
 
-# Bytes that the names of a user's roles and permissions may take in his access token. Of the characters that
+# Bytes that the names of a user's roles and permissions may take in an access token. Of the characters that
 # access_tokens.MAX_TOKEN_CHARACTERS allows, this is what an RSA signature, the longest e-mail address, the
 # longest host as the issuer and an audience of 200 characters leave.
 MAX_CLAIM_BYTES = 1400

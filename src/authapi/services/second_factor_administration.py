@@ -24,7 +24,8 @@ async def confirm(db: AsyncSession, runtime: Runtime, *, principal: Principal, c
 
     Raises `FactorNotFound`, `InvalidCode`, `TooManyAttempts`.
     """
-    # A login holds it while it looks whether there is a factor, and who counts a code has taken it before.
+    # Lock the user first: a login checks for a second factor under this lock, and every check of a code takes it
+    # before the code's counter, or two transactions could deadlock.
     await users.lock(db, principal.user_id)
     user = await authorization.get_active_user(db, principal)
     codes = await second_factors.confirm_enrollment(db, runtime, user=user, code=code)

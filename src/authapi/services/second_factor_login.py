@@ -63,7 +63,7 @@ async def complete(
     token = await one_time_tokens.find_valid(db, purpose=PURPOSE, token_hash=token_hash, now=now)
     if token is None or token.user_id is None:
         raise errors.InvalidMfaToken
-    # The lock makes the account stand still: a disable that was answered wins over this login.
+    # Locked and read: if an administrator has disabled the account by now, this login must fail.
     user = await users.find_for_update(db, token.user_id)
     if user is None:
         raise errors.InvalidMfaToken

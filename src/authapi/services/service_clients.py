@@ -118,7 +118,7 @@ async def authenticate(db: AsyncSession, *, client_id: str, client_secret: str) 
 def may_handle(client: ServiceClient, *, client_id: str) -> bool:
     """Whether a client may revoke, or ask about the refresh token of, a session of the client `client_id`.
 
-    Its own, and those of logins at authapi itself: whoever holds such a token could end the session, or
-    refresh it, without being a client at all.
+    Its own sessions, and those of logins at authapi itself: their tokens need no client authentication, so any
+    holder could refresh or end such a session anyway.
     """
     return client_id in {client.client_id, FIRST_PARTY_CLIENT_ID}

@@ -34,15 +34,16 @@ async def refresh(
 
     The token of the current generation rotates. The one before it, within the grace, gets the current pair:
     two tabs, or a client that lost the reply. Any older one ends the session, whoever sends it. Rights are
-    read anew; `scopes` asks for some of them only. In transactions of its own: the caller must hold none, or
-    those who wait for one another could use up the pool. Raises `InvalidRefreshToken`, also for a client that
-    the session does not belong to, `RefreshTokenReused`, `InvalidScope`.
+    read anew; `scopes` asks for some of them only. Uses transactions of its own: the caller must hold none, or
+    requests that each hold a connection and wait for another one could exhaust the pool. Raises
+    `InvalidRefreshToken`, also for a client that the session does not belong to, `RefreshTokenReused`,
+    `InvalidScope`.
     """
     rotation = _rotation(runtime, refresh_token, client_id)
-    # What is rotated together is committed before the token is signed: for want of a key the client would try
-    # again and again, until after the grace its token looks stolen.
+    # A batch is committed before the token is signed. Without a signing key the client would get an error although
+    # its token was rotated, retry with the old one, and after the grace look like a thief.
     runtime.tokens.ensure_signing()
-    # Scopes of its own may have to be refused, which undoes the rotation.
+    # Not in a batch if scopes are asked for: refusing them must roll this one rotation back.
     if scopes is None and (rotated := await rotate_together(runtime, rotation)) is not None:
         runtime.observer.refresh("rotated")
         return issue_tokens(runtime, user=rotated.owner, user_session=rotated.user_session)

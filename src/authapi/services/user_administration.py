@@ -1,8 +1,8 @@
 """User administration: accounts made and changed by those who may, each change on record.
 
-Every change first holds the user's row and then the rights of everybody (`roles.hold_rights`), and looks at
-the caller again after that: of two administrators who demote each other, the second finds that he is the last
-one or none at all.
+Every change first locks the user's row, then all rights (`roles.hold_rights`), and checks the caller's own rights
+again after that: of two administrators who demote each other at once, the second finds that they are the last one,
+or no administrator any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,8 @@ async def update_user(
     """Set the given fields, which must be `EDITABLE_FIELDS`; another address counts as not verified.
 
     Raises `UserNotFound`, `CannotManageUser`, `InvalidEmail`, `EmailTaken`, `ValueError` for another field, and
-    `CannotManageUser` for one's own address: with a reset there it would be a way around password and code.
+    `CannotManageUser` for the caller's own address: a thief of the session could change it, have a reset link
+    mailed there, and so get around password and second factor.
     """
     if not changes.keys() <= EDITABLE_FIELDS:
         raise ValueError(f"not editable: {sorted(changes.keys() - EDITABLE_FIELDS)}")
@@ -102,7 +103,7 @@ async def update_user(
     if changed:
         await users.save_changes(db)
         if has_other_address:
-            # Links that were mailed to the address before must not speak for this one.
+            # Void the links that were mailed to the previous address: its owner may be somebody else.
             await one_time_tokens.void_all(db, user_id=user.id, now=clock.utc_now())
             await revocation.void_access_tokens(db, runtime, user=user)
         await admin_trail.record(
@@ -123,7 +124,7 @@ async def delete_user(db: AsyncSession, runtime: Runtime, principal: Principal, 
 
 
 async def disable_user(db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID) -> User:
-    """Lock a user out and end his sessions; one who is locked out already stays so.
+    """Lock a user out and end their sessions; nothing changes for one who is disabled already.
 
     Raises `UserNotFound`, `CannotManageUser`, `LastAdmin`.
     """
@@ -199,7 +200,7 @@ async def hold_user(
         raise errors.UserNotFound
     await roles.hold_rights(db)
     delegator = await delegation.load_delegator(db, principal, Permission.USERS_WRITE)
-    # Read again: until the rights were held, others could change what the user's roles allow.
+    # Read again: until `hold_rights` returned, others could change what the user's roles allow.
     user = await users.find_by_id(db, user_id)
     if user is None or (user.deleted_at is not None and not even_deleted):
         raise errors.UserNotFound

@@ -1,4 +1,4 @@
-"""What administrators do for a user in trouble: end his sessions, let him in again, start a reset."""
+"""What administrators do for a user in trouble: end sessions, lift a throttle, start a reset, remove a factor."""
 
 from uuid import UUID
 
@@ -49,7 +49,7 @@ async def unlock_user(db: AsyncSession, runtime: Runtime, principal: Principal, 
 async def force_password_reset(
     db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID
 ) -> None:
-    """End a user's sessions and mail him a link to choose another password (ASVS 6.4.6).
+    """End a user's sessions and mail them a link to choose another password (ASVS 6.4.6).
 
     The administrator never learns or sets a password. Raises `UserNotFound`, `CannotManageUser`.
     """
@@ -78,10 +78,10 @@ async def mark_email_verified(db: AsyncSession, principal: Principal, *, user_id
 async def reset_second_factor(
     db: AsyncSession, runtime: Runtime, principal: Principal, *, user_id: UUID
 ) -> None:
-    """Take a lost second factor away and end the user's sessions; he is told by mail (ASVS 6.4.4).
+    """Take a lost second factor away and end the user's sessions; they are told by mail (ASVS 6.4.4).
 
-    Raises `UserNotFound`, `CannotManageUser`, `FactorNotFound`, and `CannotManageUser` for one's own: that
-    would be a way around the code.
+    Raises `UserNotFound`, `CannotManageUser`, `FactorNotFound`, and `CannotManageUser` for the caller's own:
+    removing it here would not ask for the code.
     """
     user, _ = await hold_user(db, principal, user_id)
     if user.id == principal.user_id:

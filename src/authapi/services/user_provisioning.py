@@ -105,7 +105,7 @@ async def enable_user(db: AsyncSession, *, email: str) -> User:
 
 
 async def _hold(db: AsyncSession, email: str) -> User:
-    """The user to change, whose row and rights stand still until the transaction ends."""
+    """The user to change, with the row and all rights locked until the transaction ends."""
     try:
         address = parse_email(email, allow_special_domains=True)
     except MalformedEmail:

@@ -43,7 +43,7 @@ async def open_session(
     device: KnownDevice | None = None,
     client_id: str = FIRST_PARTY_CLIENT_ID,
 ) -> SessionTokens:
-    """Start a session for a user who has just proved who he is with the factors in `amr` (RFC 8176).
+    """Start a session for a user who has just authenticated with the factors in `amr` (RFC 8176).
 
     `scope` narrows the tokens of the session to some of the user's permissions; None means all of them. The
     caller holds the lock on the user's row. The oldest sessions beyond the cap end. `device` is the known one
@@ -51,7 +51,7 @@ async def open_session(
     service client that the session belongs to, if one has authenticated. Raises `InvalidClient` if that was
     revoked meanwhile.
     """
-    # Hashing took a while; a revoked client must not keep a session that its revocation could not see.
+    # The client may have been revoked while the password was hashed; its revocation could not end this session.
     if client_id != FIRST_PARTY_CLIENT_ID and not await service_clients.hold_active(db, client_id):
         raise errors.InvalidClient("revoked_meanwhile")
     now = clock.utc_now()

@@ -55,7 +55,8 @@ async def require_allowed_address(request: Request, runtime: RuntimeDep) -> None
 def admin_router(path: str = "") -> APIRouter:
     """A router below `/api/admin`.
 
-    The address is checked first: a stolen token must not even tell from elsewhere whether it is good.
+    The address is checked first: from a network that is not allowed, a thief must not even learn whether a stolen
+    token is valid.
     """
     return APIRouter(
         prefix=f"/api/admin{path}",
@@ -71,7 +72,7 @@ async def get_caller(request: Request, token: Annotated[str | None, Depends(oaut
 
 
 def require(permission: Permission) -> SecurityParameter:
-    """A dependency that lets in tokens with the scope whose user has the permission now."""
+    """A dependency that admits callers who have the permission now and whose token has it as a scope."""
 
     async def guard(db: DbSession, caller: Annotated[Principal, Depends(get_caller)]) -> Principal:
         await authorization.require_permission(db, caller, permission)
