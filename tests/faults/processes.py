@@ -38,7 +38,7 @@ async def kill_worker(world: World) -> str:
     failures = [sent for sent in running.sent if sent.status != 200]
     assert all(sent.status == 0 for sent in failures), str(statuses(failures))
     assert len(failures) <= under_way, f"{len(failures)} failures, {under_way} under way"
-    assert max(seconds) <= 3, f"replaced after {max(seconds):.1f} s"
+    assert max(seconds) <= 2, f"replaced after {max(seconds):.1f} s"
     return (
         f"{killed} kills: replaced and serving after at most {max(seconds):.1f} s, "
         f"{len(failures)} of {len(running.sent)} requests failed, of {under_way} under way"
@@ -125,9 +125,8 @@ async def kill_service(world: World) -> str:
                 assert (await client.get("/verify", token=kept["access_token"])).status == 200
                 assert (await client.get("/verify", token=revoked["access_token"])).status == 401
                 assert (await client.refresh(revoked["refresh_token"])).status == 401
-        # A busy machine needs longer to import; the best start tells what the service needs.
-        assert min(seconds) <= 3, f"{kind}: ready after {min(seconds):.1f} s"
-        figures.append(f"{kind}: ready after {min(seconds):.1f} s (at most {max(seconds):.1f} s)")
+        assert max(seconds) <= 3, f"{kind}: ready after {max(seconds):.1f} s"
+        figures.append(f"{kind}: ready after at most {max(seconds):.1f} s")
     return "; ".join(figures) + "; what was acknowledged and what was revoked stayed so"
 
 
