@@ -522,9 +522,18 @@ class TestOptions:
         with pytest.raises(ValueError, match="AUTHAPI_RATE_LIMIT__AUTH"):
             RateLimits(RateLimitSettings(enabled=False, auth="nonsense"))
 
-    @pytest.mark.parametrize("limit", ["5 per minute", "100/2hours", "5/minute;50/hour", "1/second, 9/day"])
-    def test_what_limits_understands_is_understood(self, limit: str) -> None:
-        RateLimits(RateLimitSettings(auth=limit))
+    @pytest.mark.parametrize(
+        ("limit", "expected"),
+        [
+            ("5 per minute", [(5, 60)]),
+            ("100/2hours", [(100, 7200)]),
+            ("5/minute;50/hour", [(5, 60), (50, 3600)]),
+            ("1/second, 9/day", [(1, 1), (9, 86_400)]),
+        ],
+    )
+    def test_what_limits_understands_is_understood(self, limit: str, expected: list[tuple[int, int]]) -> None:
+        allowances = RateLimits(RateLimitSettings(auth=limit))._allowances["auth"]
+        assert [(allowance.amount, allowance.window) for allowance in allowances] == expected
 
     async def test_memory_never_fails(self) -> None:
         rate_limits = RateLimits(RateLimitSettings())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from authapi import clock
 from authapi.enums import MailKind, MailState
@@ -28,25 +29,36 @@ class Outbox:
     ) -> bool:
         """Write a mail with a live link, in a transaction of its own."""
         async with self.runtime.database.unit_of_work() as db:
-            return await mail_outbox.enqueue(
-                db,
-                self.runtime,
-                kind=kind,
-                to=to,
-                recipient_canonical=to.lower(),
-                locale="en",
-                user_id=None,
-                context={
-                    "full_name": "Ada Lovelace",
-                    "link": mail_links.link(self.runtime, mail_links.RESET_PASSWORD, token=TOKEN),
-                    "lifetime": timedelta(minutes=30),
-                    "when": clock.utc_now(),
-                    "ip": "203.0.113.7",
-                    "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
-                    "new_email": "new@example.com",
-                    **context,
-                },
-            )
+            return await self.write(db, to, kind=kind, **context)
+
+    async def write(
+        self,
+        db: AsyncSession,
+        to: str = "Ada@example.com",
+        *,
+        kind: MailKind = MailKind.RESET_PASSWORD,
+        **context: object,
+    ) -> bool:
+        """The same in a transaction of the caller's."""
+        return await mail_outbox.enqueue(
+            db,
+            self.runtime,
+            kind=kind,
+            to=to,
+            recipient_canonical=to.lower(),
+            locale="en",
+            user_id=None,
+            context={
+                "full_name": "Ada Lovelace",
+                "link": mail_links.link(self.runtime, mail_links.RESET_PASSWORD, token=TOKEN),
+                "lifetime": timedelta(minutes=30),
+                "when": clock.utc_now(),
+                "ip": "203.0.113.7",
+                "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+                "new_email": "new@example.com",
+                **context,
+            },
+        )
 
     async def deliver(self) -> MailDelivery:
         """Start a delivery; it ends with the test."""

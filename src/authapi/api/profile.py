@@ -12,7 +12,7 @@ from authapi.rate_limit import limits
 from authapi.schemas.envelope import ApiResponse, Page, PagedResponse, error_responses
 from authapi.schemas.pagination import PageQuery
 from authapi.schemas.profile import (
-    ActivityResponse,
+    AccountEventResponse,
     DeleteProfileRequest,
     ProfileResponse,
     ReplaceProfileRequest,
@@ -41,13 +41,13 @@ async def read_profile(
 @limits.user
 async def list_activity(
     request: Request, query: Annotated[PageQuery, Query()], db: DbSession, principal: CurrentPrincipal
-) -> PagedResponse[ActivityResponse]:
+) -> PagedResponse[AccountEventResponse]:
     """List the security events of your own account, the newest first."""
     user = await authorization.get_active_user(db, principal)
     page = await audit_trail.list_activity(db, user_id=user.id, cursor=query.cursor, limit=query.limit)
     return PagedResponse(
         message="This is what happened to your account.",
-        data=[ActivityResponse.model_validate(event) for event in page.items],
+        data=[AccountEventResponse.model_validate(event) for event in page.items],
         page=Page(next_cursor=page.next_cursor, limit=page.limit),
     )
 

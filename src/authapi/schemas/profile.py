@@ -44,7 +44,7 @@ class DeleteProfileRequest(RequestModel):
     password: Password
 
 
-class ActivityResponse(ResponseModel):
+class AccountEventResponse(ResponseModel):
     """A security event of the caller's own account."""
 
     id: UUID

@@ -5,7 +5,7 @@ from pydantic import Field
 from authapi.schemas.envelope import ResponseModel
 
 
-class ActivityResponse(ResponseModel):
+class ActivityCounts(ResponseModel):
     registrations: int
     logins: int
     failed_logins: int
@@ -21,5 +21,5 @@ class StatsResponse(ResponseModel):
         " some per cent off; smaller ones are exact.",
         examples=[False],
     )
-    last_24_hours: ActivityResponse
-    last_7_days: ActivityResponse
+    last_24_hours: ActivityCounts
+    last_7_days: ActivityCounts

@@ -157,7 +157,11 @@ class TestRoles:
 
     async def test_the_name_stays(self, admin: Caller) -> None:
         role = await admin.make_role("support")
-        await admin.send("PATCH", f"{ROLES}/{role['id']}", {"name": "other"}, expect=422)
+        error = await admin.send("PATCH", f"{ROLES}/{role['id']}", {"name": "other"}, expect=422)
+        assert [(field["code"], field["loc"]) for field in error["fields"]] == [
+            ("unknown_field", ["body", "name"])
+        ]
+        assert (await admin.read(f"{ROLES}/{role['id']}"))["name"] == "support"
 
     async def test_there_is_a_last_one(self, admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         assert MAX_ROLES == 200
@@ -259,7 +263,11 @@ class TestPermissions:
 
     async def test_the_name_stays(self, admin: Caller) -> None:
         made = await admin.send("POST", PERMISSIONS, {"name": "a:b"})
-        await admin.send("PATCH", f"{PERMISSIONS}/{made['id']}", {"name": "c:d"}, expect=422)
+        error = await admin.send("PATCH", f"{PERMISSIONS}/{made['id']}", {"name": "c:d"}, expect=422)
+        assert ("unknown_field", ["body", "name"]) in [
+            (field["code"], field["loc"]) for field in error["fields"]
+        ]
+        assert (await admin.read(f"{PERMISSIONS}/{made['id']}"))["name"] == "a:b"
 
     async def test_there_is_a_last_one(self, admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         assert MAX_PERMISSIONS == 200
