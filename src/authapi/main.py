@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
@@ -137,8 +137,8 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
         metrics.router,
         pages.router,
     )
-    gateway_document.describe_gateway(app)
-    openapi_corrections.correct_document(app)
+    _amend_document(app, gateway_document.add_gateway_operations)
+    _amend_document(app, openapi_corrections.corrected)
     mailbox = None if settings.is_production else Mailbox()
     if mailbox is not None:
         from authapi.api import dev_mailbox
@@ -147,7 +147,7 @@ def create_app(settings: Settings, *, is_rehearsal: bool = False) -> FastAPI:
     app.state.mail_delivery = MailDelivery(runtime, on_sent=mailbox.put if mailbox else None)
     if settings.docs_enabled:
         docs.mount_docs(app)
-        _offer_pasted_tokens(app)
+        _amend_document(app, docs.add_bearer_alternative)
     _add_middleware(app, settings, counted)
     return app
 
@@ -238,10 +238,8 @@ def _identify(request: Request) -> str | None:
     return verified_token(request, token).claims.sub
 
 
-def _offer_pasted_tokens(app: FastAPI) -> None:
+def _amend_document(app: FastAPI, amend: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Have `amend` change the OpenAPI document that the app writes, after earlier amendments."""
     original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        return docs.add_bearer_alternative(original())
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    # Replacing the method is how FastAPI wants its document extended.
+    app.openapi = lambda: amend(original())  # type: ignore[method-assign]

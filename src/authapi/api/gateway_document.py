@@ -3,8 +3,6 @@
 from copy import deepcopy
 from typing import Any
 
-from fastapi import FastAPI
-
 from authapi.api.gateway import MISSING_CREDENTIALS, NOT_AUTHORIZED
 from authapi.schemas.gateway import ValidatedClaims
 
@@ -18,16 +16,6 @@ _IDENTITY = {
     "X-Auth-Roles": "The user's roles, separated by commas.",
     "X-Auth-Scopes": "What the token may do, separated by spaces.",
 }
-
-
-def describe_gateway(app: FastAPI) -> None:
-    """Make the app's OpenAPI document complete."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        return add_gateway_operations(original())
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def add_gateway_operations(schema: dict[str, Any]) -> dict[str, Any]:

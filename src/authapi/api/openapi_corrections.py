@@ -3,19 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from fastapi import FastAPI
-
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
-
-
-def correct_document(app: FastAPI) -> None:
-    """Make the app's OpenAPI document true."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        return corrected(original())
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def corrected(schema: dict[str, Any]) -> dict[str, Any]:
